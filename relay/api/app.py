@@ -1,0 +1,69 @@
+"""The one way in: gate, route, token, handler, answer.
+
+Every request of every kind goes through `Api.handle`, and every error leaves through it as a problem document. It is one
+function around the handler instead of a chain of middlewares because at 10,000 requests a second each layer shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from relay import errors
+from relay.api import connections, metrics, problems, routing
+from relay.api.call import Call
+from relay.api.gate import Gate
+from relay.api.table import ROUTES
+
+if TYPE_CHECKING:
+    from relay.api.call import Parts
+
+_MAX_TARGET = 4096
+
+
+class Api:
+    """The API over its parts; `handle` is what the server calls for each request."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._gate = Gate(parts.settings.allowed_hosts)
+        self._router = routing.Router(ROUTES)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; raises nothing but cancellation and lost connections."""
+        connections.busy(request)
+        try:
+            response = await self._answer(request)
+        except errors.RelayError as error:
+            response = problems.answer(error)
+        except (web.RequestPayloadError, UnicodeError) as error:
+            response = problems.answer(errors.BadRequest(f"the body can't be read: {error}"))
+            response.force_close()
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary: it is logged under an id, and answered
+            response = problems.answer_unexpected(error, method=request.method, path=request.path)
+        finally:
+            connections.quiet(request)
+        metrics.count_request(request.method, response.status)
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._gate.check(request.headers)
+        path, query = _target(request)
+        route, params = self._router.match(request.method, path)
+        principal = await self._parts.tokens.check(request.headers.get("Authorization"), route.scope)
+        return await route.handler(Call(request, self._parts, principal, params, query))
+
+
+def _target(request: web.BaseRequest) -> tuple[str, str]:
+    """Split the request's target into path and query, both as they were sent."""
+    target = request.raw_path
+    if len(target) > _MAX_TARGET:
+        raise errors.BadRequest(f"the address is longer than {_MAX_TARGET} characters")
+    if not target.startswith("/"):
+        target = request.rel_url.raw_path_qs
+    path, _, query = target.partition("#")[0].partition("?")
+    return path, query

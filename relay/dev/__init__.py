@@ -1,0 +1,1 @@
+"""`relay dev`: a whole Relay on one machine, from one package."""

@@ -1,0 +1,102 @@
+"""The kinds of value that a spec is made of, as pydantic types: strict, so `"3"`, `true` and `3.0` are no whole numbers.
+
+Each check raises ValueError with a text that completes '<path> …'; `faults` turns it into what a person reads. The limits
+are those of Linux and PostgreSQL: a NUL fits neither an argument nor a jsonb, and the kernel takes no argument of 128 KiB.
+No `from __future__ import annotations` in modules that define models: pydantic needs the annotations themselves.
+"""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, Strict, WithJsonSchema
+
+from relay.model.durations import parse_duration
+from relay.model.sizes import parse_size
+from relay.model.times import parse_time
+
+MAX_ARGUMENT_BYTES = 128 * 1024 - 1  # MAX_ARG_STRLEN with its NUL (execve(2)); an environment string counts as one
+MAX_NAME = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class Part(BaseModel):
+    """A part of a spec: strict, frozen, no unknown keys, and nothing of the input in its errors."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+
+def check_text(value: str) -> str:
+    """Refuse a NUL."""
+    if "\0" in value:
+        raise ValueError("must not contain a NUL character")
+    return value
+
+
+def check_argument(value: str) -> str:
+    """Refuse what execve can't take as one argument."""
+    if "\0" in value:
+        raise ValueError("must not contain a NUL character")
+    if len(value) > MAX_ARGUMENT_BYTES // 4 and len(value.encode()) > MAX_ARGUMENT_BYTES:
+        raise ValueError("is 128 KiB or more, which no program can be started with: pass it through stdin or a file")
+    return value
+
+
+def check_name(value: str) -> str:
+    """Refuse what would be empty, break a line or leave a folder where a name is shown or used."""
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if not (value.isascii() and value.isprintable()) and _CONTROL.search(value):
+        raise ValueError("must not contain control characters")
+    if ".." in value and ".." in value.split("/"):
+        raise ValueError("must not contain '../'")
+    return value
+
+
+def lower(value: object) -> object:
+    """Make a word lower-case: words in requests are read in any case."""
+    return value.lower() if isinstance(value, str) else value
+
+
+def upper(value: object) -> object:
+    """Make a word upper-case."""
+    return value.upper() if isinstance(value, str) else value
+
+
+def _duration_schema(text: str) -> dict[str, Any]:
+    return {"anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}], "description": text, "examples": ["90s"]}
+
+
+def _positive(value: object) -> float:
+    seconds = parse_duration(value)
+    if seconds == 0:
+        raise ValueError("must be more than 0")
+    return seconds
+
+
+_DURATION_SCHEMA = _duration_schema("A Go-style duration (300ms, 90s, 5m, 1h30m) or a number of seconds.")
+Duration = Annotated[float, PlainValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+PositiveDuration = Annotated[float, PlainValidator(_positive), WithJsonSchema(_DURATION_SCHEMA)]
+Size = Annotated[
+    int,
+    PlainValidator(parse_size),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}],
+            "description": "A size (64K, 512M, 1G; powers of 1024) or a number of bytes.",
+            "examples": ["512M"],
+        }
+    ),
+]
+Time = Annotated[
+    datetime,
+    PlainValidator(parse_time),
+    WithJsonSchema({"type": "string", "format": "date-time", "description": "RFC 3339 with a zone."}),
+]
+Argument = Annotated[str, AfterValidator(check_argument)]
+Text = Annotated[str, AfterValidator(check_text)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(check_name)]
+ExitCode = Annotated[int, Field(ge=0, le=255)]
+LowerCase = BeforeValidator(lower)
+UpperCase = BeforeValidator(upper)
+Listed = Strict(False)  # noqa: FBT003 - a JSON list is a Python list, which strict mode would not take for a tuple

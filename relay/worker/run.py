@@ -1,0 +1,257 @@
+"""Compose one worker and run it until it is drained.
+
+Start: wait for PostgreSQL, check schema and lease TTL, register, sweep what a dead predecessor on this host left behind
+(fast rescue), then claim. End: stop claiming and leave the consumer group, wait for running jobs, hand back what has not
+ended, record everything, forget the worker's row. If the guard dies, every job is killed at once and the worker exits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay import errors, log
+from relay.bus import Consumer, Publisher
+from relay.lease import Leases
+from relay.model.results import Ending
+from relay.store import cluster, migrate, workers
+from relay.store.connection import Pool, connection, open_pool
+from relay.worker import feeds, identity, predecessors, trust
+from relay.worker.aftermath import Aftermath
+from relay.worker.attempt import Attempts
+from relay.worker.claimer import Claimer
+from relay.worker.drain import Drain
+from relay.worker.finisher import Finisher
+from relay.worker.heart import Forgotten, Heart
+from relay.worker.parent import ParentOutput
+from relay.worker.roster import Roster
+from relay.worker.shipper import Shipper
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from uuid import UUID
+
+    from relay.config import Settings
+    from relay.process.link import GuardLink
+
+_log = log.get(__name__)
+_POOL = 8
+_HEART_POOL = 2
+_START_RETRY_S = 0.5
+_CLEAN_S = 15.0  # past the longest grace: for kills to be clean, and results to be recorded
+
+
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    pool: Pool
+    heart_pool: Pool  # apart, so that floods of output can't starve leases
+    leases: Leases
+    publisher: Publisher
+    consumer: Consumer
+
+
+async def run(settings: Settings, link: GuardLink) -> int:
+    """Run a worker until it is drained; return its exit code: 0 drained, 1 it must start anew.
+
+    Raises BadConfig if the schema or the cluster's lease TTL does not fit.
+    """
+    drain = Drain()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, drain.signal)
+    async with _open_pools(settings) as (pool, heart_pool):
+        cluster_id = await _join(settings, pool, drain)
+        if cluster_id is None:
+            return 0
+        leases = Leases(settings.redis_url, cluster_id=cluster_id, ttl_s=settings.lease_ttl_s)
+        publisher = Publisher(settings, cluster_id)
+        consumer = Consumer(settings, cluster_id, settings.queues)
+        await publisher.start()
+        try:
+            return await _work(settings, _Stores(pool, heart_pool, leases, publisher, consumer), link, drain)
+        finally:
+            await publisher.close()
+            await leases.close()
+
+
+@contextlib.asynccontextmanager
+async def _open_pools(settings: Settings) -> AsyncIterator[tuple[Pool, Pool]]:
+    pool = await open_pool(settings, application="relay work", size=_POOL)
+    heart_pool = await open_pool(settings, application="relay work heart", size=_HEART_POOL)
+    try:
+        yield pool, heart_pool
+    finally:
+        for each in (pool, heart_pool):
+            each.terminate()
+
+
+async def _join(settings: Settings, pool: Pool, drain: Drain) -> UUID | None:
+    """Wait for PostgreSQL, check what must agree, and return the cluster's id. None: a signal came first."""
+    is_waiting = False
+    while not drain.is_asked:
+        try:
+            async with connection(pool) as conn:
+                await migrate.check_schema(conn)
+                await cluster.agree_lease_ttl(conn, settings.lease_ttl_s)
+                return (await cluster.get_cluster(conn)).cluster_id
+        except errors.Unavailable as error:
+            if not is_waiting:
+                _log.warning("postgresql.unreachable", error=str(error.__cause__ or error))
+            is_waiting = True
+            await asyncio.sleep(_START_RETRY_S)
+    return None
+
+
+async def _work(settings: Settings, stores: _Stores, link: GuardLink, drain: Drain) -> int:
+    async with connection(stores.pool) as conn:
+        worker_id = await workers.register_worker(conn, identity.this_worker(settings))
+    _log.info("worker.started", worker_id=worker_id, queues=settings.queues, slots=settings.concurrency)
+    terms = trust.Terms(settings.lease_ttl_s)
+    roster = Roster(settings.concurrency, terms)
+    aftermath = Aftermath(stores.pool, stores.leases, stores.publisher, queues=settings.queues)
+    finisher = Finisher(stores.pool, aftermath, worker_id=worker_id)
+    shipper = Shipper(stores.pool, stores.leases)
+    try:
+        async with asyncio.TaskGroup() as attempt_tasks:
+            attempts = Attempts(
+                settings,
+                roster,
+                worker_id=worker_id,
+                link=link,
+                finisher=finisher,
+                shipper=shipper,
+                parent_output=ParentOutput(stores.pool),
+                tasks=attempt_tasks,
+            )
+            claimer = Claimer(
+                stores.pool,
+                stores.leases,
+                roster,
+                worker_id=worker_id,
+                terms=terms,
+                consumer=stores.consumer,
+                start=attempts.start,
+            )
+            aftermath.claimer = claimer
+            heart = Heart(
+                stores.heart_pool,
+                stores.leases,
+                roster,
+                worker_id=worker_id,
+                terms=terms,
+                claimer=claimer,
+                link=link,
+                drain=drain,
+                aftermath=aftermath,
+            )
+            parts = _Parts(roster, claimer, heart, finisher, shipper, aftermath)
+            return await _serve(settings, stores, parts, link=link, drain=drain, worker_id=worker_id)
+    except* Forgotten:
+        _log.error("worker.forgotten", worker_id=worker_id)
+        return 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    roster: Roster
+    claimer: Claimer
+    heart: Heart
+    finisher: Finisher
+    shipper: Shipper
+    aftermath: Aftermath
+
+
+async def _serve(
+    settings: Settings, stores: _Stores, parts: _Parts, *, link: GuardLink, drain: Drain, worker_id: int
+) -> int:
+    """Run all parts; drain when asked; end them in the order in which they need each other."""
+    stealer = feeds.Stealer(stores.pool, stores.consumer, parts.claimer, parts.roster, queues=settings.queues)
+    async with asyncio.TaskGroup() as tasks:
+        kept = [
+            tasks.create_task(each)
+            for each in (
+                parts.heart.beat(),
+                parts.heart.renew(),
+                parts.heart.watch_lapses(),
+                parts.heart.hear_cancels(),
+                parts.finisher.serve(),
+                parts.shipper.serve(),
+                parts.aftermath.serve(),
+                predecessors.rescue(stores.pool, parts.aftermath, worker_id=worker_id),
+            )
+        ]
+        feeding = [
+            tasks.create_task(each)
+            for each in (
+                stores.consumer.run(),
+                feeds.feed_from_kafka(stores.consumer, parts.claimer, parts.roster),
+                parts.claimer.serve(),
+                stealer.serve(),
+            )
+        ]
+        is_guarded = await _wait_end(link, drain)
+        await stores.consumer.close()
+        for task in feeding:
+            task.cancel()
+        await (_drain(settings, parts.roster, drain, link) if is_guarded else _kill_all(parts.roster))
+        await parts.aftermath.round()
+        await _forget_worker(stores.pool, worker_id)
+        for task in kept:
+            task.cancel()
+    return 0 if is_guarded else 1
+
+
+async def _wait_end(link: GuardLink, drain: Drain) -> bool:
+    """Wait for a drain (True) or the guard's death (False)."""
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(drain.wait_asked())
+        closed = tasks.create_task(link.wait_closed())
+        await asyncio.wait((asked, closed), return_when=asyncio.FIRST_COMPLETED)
+        is_guarded = not closed.done()
+        asked.cancel()
+        closed.cancel()
+    return is_guarded
+
+
+async def _drain(settings: Settings, roster: Roster, drain: Drain, link: GuardLink) -> None:
+    _log.info("worker.draining", running=len(roster), timeout_s=settings.drain_timeout_s)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(settings.drain_timeout_s):
+            await _first(roster.wait_empty(), drain.wait_forced(), link.wait_closed())
+    graces = [claim.grace_s for claim in roster]
+    for claim in roster:
+        claim.stop(Ending.RELEASED)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(max(graces, default=0.0) + _CLEAN_S):
+            await _first(roster.wait_empty(), link.wait_closed())
+    if len(roster):
+        await _kill_all(roster)
+
+
+async def _kill_all(roster: Roster) -> None:
+    _log.error("worker.unguarded_or_stuck", running=len(roster))
+    for claim in roster:
+        claim.give_up()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLEAN_S):
+            await roster.wait_empty()
+
+
+async def _first(*waits: object) -> None:
+    """Wait until the first of these has ended, and cancel the others."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(wait) for wait in waits]  # type: ignore[arg-type]
+        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for task in running:
+            task.cancel()
+
+
+async def _forget_worker(pool: Pool, worker_id: int) -> None:
+    try:
+        async with connection(pool) as conn:
+            await workers.remove_worker(conn, worker_id)
+    except errors.Unavailable:
+        _log.warning("worker.row_left", worker_id=worker_id)

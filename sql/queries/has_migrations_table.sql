@@ -1,0 +1,3 @@
+-- Is the record of applied migrations there?
+-- Always one row.
+SELECT to_regclass('schema_migrations') IS NOT NULL AS is_there

@@ -1,0 +1,3 @@
+-- The migrations that were applied, oldest first.
+-- No row means: none yet.
+SELECT version, name, sha256 FROM schema_migrations ORDER BY version

@@ -1,0 +1,1 @@
+"""Faults: processes killed and stopped, servers wiped, connections cut."""

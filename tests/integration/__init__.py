@@ -1,0 +1,1 @@
+"""One part against the real server that it talks to."""
