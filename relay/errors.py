@@ -30,7 +30,9 @@ class RelayError(Exception):
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, detail: str | None = None, *, faults: Sequence[Fault] = (), retry_after_s: int | None = None) -> None:
+    def __init__(
+        self, detail: str | None = None, *, faults: Sequence[Fault] = (), retry_after_s: int | None = None
+    ) -> None:
         """`detail` is one plain line that says what to do; without it the class's docstring stands."""
         self.detail = detail or (type(self).__doc__ or "").strip().splitlines()[0]
         self.faults = tuple(faults)

@@ -13,14 +13,42 @@ from aiohttp import web
 
 from relay import errors
 from relay.api import connections, metrics, problems, routing
-from relay.api.call import Call
+from relay.api.auth import Tokens
+from relay.api.call import Call, Parts
+from relay.api.fleet import Numbers
 from relay.api.gate import Gate
+from relay.api.health import Looks
+from relay.api.streams import Readers
+from relay.api.submissions import Submissions
 from relay.api.table import ROUTES
+from relay.api.watch import Watch
 
 if TYPE_CHECKING:
-    from relay.api.call import Parts
+    from uuid import UUID
+
+    from relay.api.call import Publisher
+    from relay.config import Settings
+    from relay.lease import Leases
+    from relay.store.connection import Pool
 
 _MAX_TARGET = 4096
+
+
+def assemble(settings: Settings, *, cluster_id: UUID, pool: Pool, leases: Leases, publisher: Publisher) -> Parts:
+    """Make the API's parts over the stores; `submissions.serve` and `watch.serve` must run while it answers."""
+    return Parts(
+        settings=settings,
+        cluster_id=cluster_id,
+        pool=pool,
+        leases=leases,
+        publisher=publisher,
+        tokens=Tokens(pool, is_on=settings.auth),
+        submissions=Submissions(pool, publisher),
+        watch=Watch(pool, leases),
+        readers=Readers(),
+        looks=Looks(),
+        numbers=Numbers(),
+    )
 
 
 class Api:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from relay.api.auth import Principal, Tokens
+    from relay.api.fleet import Numbers
+    from relay.api.health import Looks
     from relay.api.streams import Readers
     from relay.api.submissions import Submissions
     from relay.api.watch import Watch
@@ -58,6 +60,8 @@ class Parts:
     submissions: Submissions
     watch: Watch
     readers: Readers
+    looks: Looks
+    numbers: Numbers
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Lend a database connection; an outage raises Unavailable."""
@@ -77,7 +81,7 @@ class Call:
     @property
     def query(self) -> Query:
         """A fresh reader of the query string."""
-        return Query(self.query_text)
+        return Query.of_text(self.query_text)
 
     def no_query(self) -> None:
         """Refuse any query parameter."""

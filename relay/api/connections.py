@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 HEAD_DEADLINE_S = 30.0
 MAX_CONNECTIONS = 4096
 _SWEEP_S = 1.0
-_silent = logging.getLogger("relay.http")  # aiohttp logs every broken request with a traceback: a scanner fills the disk
+_silent = logging.getLogger(
+    "relay.http"
+)  # aiohttp logs every broken request with a traceback: a scanner fills the disk
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
@@ -51,7 +53,9 @@ class Connection(web.RequestHandler):
             raise ConnectionError("an answer has begun already")
         if status == 400 or isinstance(exc, http_exceptions.HttpProcessingError):
             first_line = (message or "").strip().splitlines()[:1]
-            response = problems.answer(errors.BadRequest(f"this is not valid HTTP: {''.join(first_line) or 'bad request'}"))
+            response = problems.answer(
+                errors.BadRequest(f"this is not valid HTTP: {''.join(first_line) or 'bad request'}")
+            )
         else:
             cause = exc if isinstance(exc, Exception) else RuntimeError(f"aiohttp answered {status}")
             response = problems.answer_unexpected(cause, method=request.method, path=request.path)

@@ -1,30 +1,26 @@
 """Prometheus metrics of a `relay serve`.
 
-Counters of this process live in memory; the state of the jobs is read from the database at each scrape, so every server
-shows the same numbers and a restart loses none. Labels are closed sets: no path, no id, no queue a client made up is one, save
-the queues that have jobs.
+Counters of this process live in memory; the numbers of jobs are read from the database at a scrape, so every server shows the
+same and a restart loses none. Labels are closed sets: no path, no id; queues are those that have jobs.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
-
-from relay.api import answers
-from relay.store import stats
+from prometheus_client import REGISTRY, Counter, Gauge, generate_latest
 
 if TYPE_CHECKING:
-    from relay.api.call import Call
+    from collections.abc import Mapping
 
-REGISTRY = CollectorRegistry()
+    from relay.store.stats import Counts
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE"})
-_requests = Counter("relay_http_requests", "Requests answered.", ["method", "status"], registry=REGISTRY)
-_readers = Gauge("relay_http_streams", "Event streams being read.", registry=REGISTRY)
-_jobs = Gauge("relay_jobs", "Live jobs, and ended ones of the last 15 min.", ["status", "queue"], registry=REGISTRY)
-_oldest = Gauge("relay_oldest_pending_seconds", "Age of the oldest due job that waits.", registry=REGISTRY)
-_up = Gauge("relay_part_up", "1 where the part answers, else 0.", ["part"], registry=REGISTRY)
+_requests = Counter("relay_http_requests", "Requests answered.", ["method", "status"])
+_streams = Gauge("relay_http_streams", "Event streams being read.")
+_jobs = Gauge("relay_jobs", "Jobs that have not completed.", ["queue", "status"])
+_oldest = Gauge("relay_oldest_pending_seconds", "For how long the oldest pending job has been due.", ["queue"])
+_up = Gauge("relay_part_up", "1 where the part answers, else 0.", ["part"])
 _children: dict[tuple[str, int], Counter] = {}
 
 
@@ -33,5 +29,22 @@ def count_request(method: str, status: int) -> None:
     child = _children.get((method, status))
     if child is None:
         known = method if method in _METHODS else "other"
-        child = _children[method if method in _METHODS else "other", status] = _requests.labels(known, str(status))
+        child = _requests.labels(known, str(status))
+        if known == method:
+            _children[method, status] = child
     child.inc()
+
+
+def render(parts_up: Mapping[str, bool], counts: Counts | None, *, streams: int) -> bytes:
+    """Write everything in Prometheus' text format; `counts` None: the database is away, and its numbers are left out."""
+    for part, is_up in parts_up.items():
+        _up.labels(part).set(is_up)
+    _streams.set(streams)
+    _jobs.clear()
+    _oldest.clear()
+    if counts is not None:
+        for (queue, status), jobs in counts.jobs.items():
+            _jobs.labels(queue, status.value).set(jobs)
+        for queue, waited_s in counts.oldest_pending_s.items():
+            _oldest.labels(queue).set(waited_s)
+    return generate_latest(REGISTRY)

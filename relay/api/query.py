@@ -14,7 +14,7 @@ from relay import errors
 from relay.model import durations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
 _MAX_FIELDS = 200
@@ -29,9 +29,19 @@ class BadQuery(errors.BadRequest):
 class Query:
     """The parameters of one request; `done` reports what was wrong or not asked for."""
 
-    def __init__(self, text: str) -> None:
-        self._values = _parse(text)
+    def __init__(self, values: Mapping[str, Sequence[str]]) -> None:
+        self._values = {name: list(given) for name, given in values.items()}
         self._faults: list[errors.Fault] = []
+
+    @classmethod
+    def of_text(cls, text: str) -> Query:
+        """Read a query string."""
+        return cls(_parse(text))
+
+    @classmethod
+    def of_object(cls, given: Mapping[str, object]) -> Query:
+        """Read the same parameters from a JSON object, where a list repeats one and `label` may be an object."""
+        return cls({name: _texts(name, value) for name, value in given.items()})
 
     def all(self, name: str) -> list[str]:
         """Take every value of a repeatable parameter."""
@@ -108,3 +118,21 @@ def _parse(text: str) -> dict[str, list[str]]:
             raise BadQuery(f"{name!r} holds a NUL")
         values[name].append(value)
     return values
+
+
+def _texts(name: str, value: object) -> list[str]:
+    if isinstance(value, dict):
+        value = [f"{key}:{text}" for key, text in value.items()]
+    values = value if isinstance(value, list) else [value]
+    texts = []
+    for one in values:
+        if isinstance(one, bool) or not isinstance(one, str | int):
+            raise BadQuery(f"{name}: must be a text, a whole number, or a list of these", faults=[_odd(name)])
+        texts.append(str(one))
+    if any("\x00" in text for text in texts):
+        raise BadQuery(f"{name}: holds a NUL")
+    return texts
+
+
+def _odd(name: str) -> errors.Fault:
+    return errors.Fault(name, "must be a text, a whole number, or a list of these")

@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from pydantic_core import to_json
 
-from relay import errors
+from relay import errors, log
 from relay.api import answers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 MAX_READERS = 512
 WRITE_S = 10.0
 IDLE_S = 15.0
 RETRY_MS = 1000
 _FLUSH_BYTES = 64 * 1024
+_log = log.get(__name__)
 
 
 class Readers:
@@ -68,8 +69,19 @@ class Stream:
                 self._request.transport.abort()
             raise ConnectionResetError(f"the reader took nothing for {WRITE_S:.0f} s") from None
 
-    async def close(self) -> None:
-        """Send the end."""
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Send head and end around the block. An error within cuts the line, so that a part isn't taken for the whole."""
+        await self.open()
+        try:
+            yield
+        except Exception as error:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+            if isinstance(error, ConnectionError | errors.Unavailable):
+                raise ConnectionResetError(str(error)) from error
+            _log.error("stream.crashed", path=self._request.path, exc_info=error)
+            raise ConnectionResetError("the stream broke off") from error
         await self.response.write_eof()
 
 

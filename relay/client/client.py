@@ -51,14 +51,9 @@ class Client:
 
     async def submit_batch(self, specs: Sequence[object]) -> list[int]:
         """Submit up to 10,000 jobs, all or none; their ids are in order. Repeatable like `submit`."""
-        prefix = _fresh_key()
-        keyed = [
-            {**spec, "idempotency_key": f"{prefix}:{index}"}
-            if isinstance(spec, dict) and "idempotency_key" not in spec
-            else spec
-            for index, spec in enumerate(specs)
-        ]
-        answer = await self._post("/v1/jobs/batch", keyed, is_repeatable=True)
+        headers = {"Idempotency-Key": _fresh_key()}
+        call = Call("POST", "/v1/jobs/batch", body=_encoded(specs), headers=headers, is_repeatable=True)
+        answer = await self._transport.json(call)
         return cast("list[int]", answer["ids"])
 
     async def job(self, job_id: int, *, wait_s: float = 0.0) -> Job:

@@ -5,8 +5,8 @@
 from is kept with it (`Settings.origins`). Secrets may come from files, and appear in no message, repr or log.
 """
 
-from relay.config.loading import load
+from relay.config.loading import load, merge
 from relay.config.settings import Settings
 from relay.config.variables import VARIABLES, Variable
 
-__all__ = ["VARIABLES", "Settings", "Variable", "load"]
+__all__ = ["VARIABLES", "Settings", "Variable", "load", "merge"]

@@ -19,12 +19,20 @@ from relay.errors import BadConfig
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_NO_FLAGS: Mapping[str, object] = {}
+_NOTHING: Mapping[str, Any] = {}
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def load(environ: Mapping[str, str], *, flags: Mapping[str, object] = _NO_FLAGS, role: str) -> Settings:
+def load(
+    environ: Mapping[str, str],
+    *,
+    flags: Mapping[str, object] = _NOTHING,
+    role: str,
+    dev: Mapping[str, str] = _NOTHING,
+) -> Settings:
     """Settings for one role. `flags` is keyed by `Variable.flag` (`db_dsn`, `db_dsn_file`, …); None or () means not given.
+
+    `dev` holds what a running `relay dev` tells, by variable: it stands in for what is not set.
 
     Raises BadConfig with every fault, separated by "; ".
     """
@@ -35,6 +43,8 @@ def load(environ: Mapping[str, str], *, flags: Mapping[str, object] = _NO_FLAGS,
     for variable in VARIABLES:
         try:
             text, origins[variable.name] = _text_of(variable, environ, flags)
+            if origins[variable.name] == "default" and variable.name in dev:
+                text, origins[variable.name] = dev[variable.name], "relay dev"
             if variable.field is not None and text is not None:
                 found[variable.field] = variable.parse(text)
         except ValueError as error:
@@ -45,6 +55,19 @@ def load(environ: Mapping[str, str], *, flags: Mapping[str, object] = _NO_FLAGS,
     if faults:
         raise BadConfig("; ".join(faults))
     return settings
+
+
+def merge(environ: Mapping[str, str], flags: Mapping[str, object] = _NOTHING) -> dict[str, str]:
+    """The environment from which another process loads the same settings: each flag given becomes its variable."""
+    merged = dict(environ)
+    for variable in VARIABLES:
+        for suffix in ("", "_file"):
+            value = _flat(flags.get(variable.flag + suffix))
+            if value is not None:
+                for name in (variable.name, f"{variable.name}_FILE"):
+                    merged.pop(name, None)
+                merged[variable.name + suffix.upper()] = value
+    return merged
 
 
 def _settings(found: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:

@@ -17,7 +17,7 @@ import secrets
 import shutil
 import signal
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +25,12 @@ import asyncpg
 
 from relay import errors
 from relay.dev import child, ports, wheels
+from relay.dev.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USER = "relay"
-STOP_S = 15.0
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 OPTIONS = {
     "listen_addresses": ports.HOST,
@@ -53,18 +53,18 @@ class Account:
     folder: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Postgres:
-    """A running PostgreSQL; `folder` holds its data and its password."""
+@dataclass(slots=True, kw_only=True)
+class Postgres(Server):
+    """A running PostgreSQL; `folder` holds its data and its password. It stops fast: connections are cut, commits are kept."""
 
-    child: child.Child
     folder: Path
-    port: int
-    password: str
+    password: str = field(repr=False)
+    stop_signal: signal.Signals = signal.SIGINT
+    stop_s: float = 15.0
 
     def dsn(self, database: str) -> str:
         """The URL of one of its databases."""
-        return f"postgresql://{USER}:{self.password}@{ports.HOST}:{self.port}/{database}"
+        return f"postgresql://{USER}:{self.password}@{self.address}/{database}"
 
     async def is_ready(self) -> bool:
         """Whether it takes connections."""
@@ -75,13 +75,9 @@ class Postgres:
         await connection.close()
         return True
 
-    async def stop(self) -> None:
-        """Shut down fast: connections are cut, everything committed is on disk."""
-        await self.child.stop(signal.SIGINT, grace_s=STOP_S)
-
 
 def start(folder: Path, *, log: Path, is_durable: bool) -> Postgres:
-    """Start PostgreSQL with its data in `folder`, made if it is missing. Wait for `is_ready` before use."""
+    """Start PostgreSQL with its data in `folder`, made if it is missing. Wait for `ready` before use."""
     programs = wheels.postgres_programs()
     account = account_for(folder, programs)
     data = account.folder / "data"
@@ -89,16 +85,21 @@ def start(folder: Path, *, log: Path, is_durable: bool) -> Postgres:
         _create(account, programs)
     port = ports.free_port()
     options = {**OPTIONS, "port": str(port), **({} if is_durable else UNSYNCED)}
-    running = child.spawn(
-        "PostgreSQL",
-        [str(programs / "postgres"), "-D", str(data), *(f"--{name}={value}" for name, value in options.items())],
-        cwd=account.folder,
-        log=log,
-        env=ENVIRONMENT,
-        death_signal=signal.SIGINT,
-        before=account.before,
-    )
-    return Postgres(running, account.folder, port, (account.folder / "password").read_text())
+    argv = [str(programs / "postgres"), "-D", str(data), *(f"--{name}={value}" for name, value in options.items())]
+
+    def launch() -> child.Child:
+        return child.spawn(
+            "PostgreSQL",
+            argv,
+            cwd=account.folder,
+            log=log,
+            env=ENVIRONMENT,
+            death_signal=signal.SIGINT,
+            before=account.before,
+        )
+
+    password = (account.folder / "password").read_text()
+    return Postgres(launch=launch, port=port, folder=account.folder, password=password)
 
 
 def account_for(folder: Path, programs: Path) -> Account:
@@ -138,7 +139,9 @@ def _create(account: Account, programs: Path) -> None:
     fresh = account.folder / "fresh"
     argv = [*account.before, str(programs / "initdb"), "-D", str(fresh), "-U", USER, "--pwfile", str(password)]
     argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
-    made = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=account.folder, env=ENVIRONMENT)
+    made = subprocess.run(
+        argv, check=False, capture_output=True, text=True, cwd=account.folder, env=ENVIRONMENT, start_new_session=True
+    )
     if made.returncode != 0:
         raise errors.BadConfig(f"PostgreSQL's data could not be made: {made.stderr.strip()}")
     os.sync()

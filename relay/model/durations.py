@@ -12,19 +12,20 @@ import re
 from functools import lru_cache
 
 MAX_DURATION_S = 100 * 365 * 86_400.0
+_BEYOND = 1e12
 _MAX_TEXT = 64  # longer is no duration; it also bounds what the cache holds
 _UNIT_US = {
     "ns": 1e-3,
     "us": 1.0,
-    "µs": 1.0,  # noqa: RUF001 - both micro signs are in use, and Go reads both
-    "μs": 1.0,  # noqa: RUF001 - likewise
+    "µs": 1.0,
+    "μs": 1.0,
     "ms": 1e3,
     "s": 1e6,
     "m": 60e6,
     "h": 3600e6,
     "d": 86_400e6,
 }
-_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)")  # noqa: RUF001 - both micro signs
+_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)")
 _EXPECTED = "must be a duration such as 300ms, 90s, 5m or 1h30m, or a number of seconds"
 
 
@@ -39,7 +40,9 @@ def parse_duration(value: object) -> float:
         return _parse_text(value) if len(value) <= _MAX_TEXT else _refuse()
     if isinstance(value, bool) or not isinstance(value, int | float):
         return _refuse()
-    return _from_microseconds(value * 1e6 if -1e12 < value < 1e12 else math.copysign(math.inf, value))
+    if abs(value) > _BEYOND:  # settled before the product, which a huge int would overflow
+        return _from_microseconds(math.inf if value > 0 else -math.inf)
+    return _from_microseconds(value * 1e6)
 
 
 @lru_cache(maxsize=4096)

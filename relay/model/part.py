@@ -9,7 +9,16 @@ import re
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, Strict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    Strict,
+    WithJsonSchema,
+)
 
 from relay.model.durations import parse_duration
 from relay.model.sizes import parse_size
@@ -27,19 +36,29 @@ class Part(BaseModel):
 
 
 def check_text(value: str) -> str:
-    """Refuse a NUL."""
+    """Refuse a NUL and half a surrogate pair, which neither PostgreSQL nor a file takes."""
     if "\0" in value:
         raise ValueError("must not contain a NUL character")
+    if not value.isascii():
+        encoded_size(value)
     return value
 
 
 def check_argument(value: str) -> str:
     """Refuse what execve can't take as one argument."""
+    if (len(value) if value.isascii() else encoded_size(value)) > MAX_ARGUMENT_BYTES:
+        raise ValueError("is 128 KiB or more, which no program can be started with: pass it through stdin or a file")
     if "\0" in value:
         raise ValueError("must not contain a NUL character")
-    if len(value) > MAX_ARGUMENT_BYTES // 4 and len(value.encode()) > MAX_ARGUMENT_BYTES:
-        raise ValueError("is 128 KiB or more, which no program can be started with: pass it through stdin or a file")
     return value
+
+
+def encoded_size(value: str) -> int:
+    """Give the size in UTF-8; refuse what has none."""
+    try:
+        return len(value.encode())
+    except UnicodeEncodeError:
+        raise ValueError("has a character that is not valid Unicode") from None
 
 
 def check_name(value: str) -> str:
@@ -50,7 +69,18 @@ def check_name(value: str) -> str:
         raise ValueError("must not contain control characters")
     if ".." in value and ".." in value.split("/"):
         raise ValueError("must not contain '../'")
-    return value
+    return value if value.isascii() else check_text(value)
+
+
+def at_most(limit: int) -> BeforeValidator:
+    """Bound a list or map before its entries are looked at: a million bad entries would make a million errors."""
+
+    def check(value: object) -> object:
+        if isinstance(value, list | tuple | dict) and len(value) > limit:
+            raise ValueError(f"must have at most {limit:,} entries")
+        return value
+
+    return BeforeValidator(check)
 
 
 def lower(value: object) -> object:
@@ -99,4 +129,5 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(c
 ExitCode = Annotated[int, Field(ge=0, le=255)]
 LowerCase = BeforeValidator(lower)
 UpperCase = BeforeValidator(upper)
-Listed = Strict(False)  # noqa: FBT003 - a JSON list is a Python list, which strict mode would not take for a tuple
+ExitCodes = Annotated[tuple[ExitCode, ...], Strict(False), Field(max_length=256), at_most(256)]
+Listed = Strict(False)  # a JSON list is a Python list, which strict mode would not take for a tuple

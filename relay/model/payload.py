@@ -16,19 +16,22 @@ from relay.model.part import (
     MAX_ARGUMENT_BYTES,
     Argument,
     Duration,
-    ExitCode,
+    ExitCodes,
     Listed,
     Part,
     PositiveDuration,
     Size,
     Text,
+    at_most,
     check_argument,
+    check_text,
 )
 from relay.model.sizes import format_size
 
 DEFAULT_TIMEOUT_S = 3600.0
 DEFAULT_OUTPUT_BYTES = 10 * 2**20
 MAX_OUTPUT_BYTES = 2**30
+MAX_STRINGS = 65_536  # arguments, and variables; the kernel's own limit (2 MiB in all) is met at the start
 
 
 def _command(value: str) -> str:
@@ -53,7 +56,7 @@ def _cwd(value: str) -> str:
 
 def _env_name(value: str) -> str:
     if not value:
-        raise ValueError("has an empty name in it")
+        raise ValueError("is an empty name")
     if "=" in value:
         raise ValueError("must not have '=' in its name")
     if value.startswith("RELAY_"):
@@ -65,7 +68,7 @@ def _env(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
         size = len(name) + len(text) + 1
         if size > MAX_ARGUMENT_BYTES // 4 and len(f"{name}={text}".encode()) > MAX_ARGUMENT_BYTES:
-            raise ValueError(f"has a variable of 128 KiB or more, which no program can be started with: {name[:80]}")
+            raise ValueError(f"has a variable of 128 KiB or more, which no program can be started with: {name[:80]!a}")
     return value
 
 
@@ -92,19 +95,14 @@ _PARENT_STDOUT = ParentOutput.model_validate({"from": "parent.stdout"})
 
 def _stdin(value: object) -> str | ParentOutput:
     if isinstance(value, str):
-        if "\0" in value:
-            raise ValueError("must not contain a NUL character")
-        value.encode()  # a lone surrogate is a UnicodeEncodeError, thus a ValueError
-        return value
+        return check_text(value)
     if isinstance(value, ParentOutput) or value == {"from": "parent.stdout"}:
         return _PARENT_STDOUT
     raise ValueError('must be a string, or {"from": "parent.stdout"} in a chain\'s child')
 
 
 class _StdinSchema:
-    def __get_pydantic_json_schema__(
-        self, _schema: CoreSchema, _handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
         parent = {"type": "object", "properties": {"from": {"const": "parent.stdout"}}, "required": ["from"]}
         return {"anyOf": [{"type": "string"}, {**parent, "additionalProperties": False}]}
 
@@ -140,24 +138,27 @@ class Payload(Part):
 
     command: Annotated[str, AfterValidator(_command)] | None = None
     script: Annotated[Text, AfterValidator(_script)] | None = Field(default=None, repr=False)
-    args: Annotated[tuple[Argument, ...], Listed] = Field(default=(), repr=False)
-    env: Annotated[dict[Annotated[str, AfterValidator(_env_name)], Argument], AfterValidator(_env)] = Field(
-        default_factory=dict, repr=False
-    )
+    args: Annotated[tuple[Argument, ...], Listed, at_most(MAX_STRINGS)] = Field(default=(), repr=False)
+    env: Annotated[
+        dict[Annotated[str, AfterValidator(_env_name)], Argument], at_most(MAX_STRINGS), AfterValidator(_env)
+    ] = Field(default_factory=dict, repr=False)
     cwd: Annotated[Text, AfterValidator(_cwd)] | None = None
     stdin: Annotated[str | ParentOutput, PlainValidator(_stdin), _StdinSchema()] | None = Field(
         default=None, repr=False
     )
     timeout: Duration = DEFAULT_TIMEOUT_S
     kill_grace: Duration = 10.0
-    success_codes: Annotated[tuple[ExitCode, ...], Listed, Field(min_length=1, max_length=256)] = (0,)
+    success_codes: Annotated[ExitCodes, Field(min_length=1)] = (0,)
     limits: Limits = NO_LIMITS
+
+    @property
+    def reads_parent_stdout(self) -> bool:
+        """Whether stdin is the parent's output."""
+        return isinstance(self.stdin, ParentOutput)
 
     def normalised(self) -> dict[str, object]:
         """Give the object with every default filled; what is unset and has none is left out."""
-        payload: dict[str, object] = (
-            {"command": self.command} if self.command is not None else {"script": self.script}
-        )
+        payload: dict[str, object] = {"command": self.command} if self.command is not None else {"script": self.script}
         payload["args"] = self.args
         payload["env"] = dict(sorted(self.env.items())) if len(self.env) > 1 else self.env
         if self.cwd is not None:

@@ -12,12 +12,13 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from relay.model.states import JobStatus, Lane, Outcome, Reason
 from relay.model.times import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+
+    from relay.model.states import JobStatus, Lane, Outcome, Reason
 
 STDOUT, STDERR = 1, 2
 STREAM_NAMES: Mapping[int, str] = {STDOUT: "stdout", STDERR: "stderr"}

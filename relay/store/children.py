@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from relay.model import spec as specs
+from relay.model.spec import JobSpec
 from relay.store import locks, queries, submit
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ async def create_children(conn: Connection, ended: Sequence[Ended]) -> list[JobR
         for end in ended
         if end.job_id in stored
         for child in submit.children_of(
-            specs.from_normalised(stored[end.job_id]), end.status, job_id=end.job_id, job_round=end.round
+            JobSpec.from_normalised(stored[end.job_id]), end.status, job_id=end.job_id, job_round=end.round
         )
     ]
     if not born:

@@ -8,7 +8,6 @@ claimed like any other, lock first, so that both paths obey one rule.
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import asyncpg
 from relay.store import queries
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Sequence
 
     from relay.store.connection import Connection

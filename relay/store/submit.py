@@ -10,12 +10,12 @@ Which of several concurrent submits with one new key wins is left to chance; all
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from relay.model import chain
 from relay.model.records import Job, JobRef
-from relay.model.states import JobStatus, Lane, Reason
+from relay.model.states import JobStatus, Reason
 from relay.store import queries
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from relay.store.connection import Connection, Record
 
 T = TypeVar("T")
-LANES = {lane.label: lane for lane in Lane}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +50,8 @@ class NewJob:
     parent: Parent | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Inserted:
-    """What became of one NewJob.
+class Inserted(NamedTuple):
+    """What became of one NewJob. A tuple, since a batch makes ten thousand of them.
 
     `is_replayed`: the key was used for the same spec, and `id` is that first job's. `is_conflict`: it was used for another
     spec; nothing was inserted. `refs` are to publish after the commit, as are the heads of `locks`.
@@ -102,7 +100,7 @@ def _columns(jobs: Sequence[NewJob], actors: Sequence[str | None]) -> Iterable[S
     specs = [job.spec for job in jobs]
     parents = [job.parent for job in jobs]
     yield [spec.queue for spec in specs]
-    yield [LANES[spec.priority] for spec in specs]
+    yield [spec.lane for spec in specs]
     yield _unless_empty([spec.run_at for spec in specs])
     yield _unless_empty([job.delay_s for job in jobs])
     yield _unless_empty([spec.expires_at for spec in specs])
@@ -111,7 +109,7 @@ def _columns(jobs: Sequence[NewJob], actors: Sequence[str | None]) -> Iterable[S
     yield [bool(spec.on_success or spec.on_failure) for spec in specs]
     yield _unless_empty([spec.lock for spec in specs])
     yield [spec.name for spec in specs]
-    yield [_labels(spec.labels) for spec in specs]
+    yield _unless_empty([_labels(spec.labels) for spec in specs])
     yield [job.spec_json for job in jobs]
     yield _unless_empty(actors)
     yield _unless_empty([job.key for job in jobs])
@@ -126,8 +124,8 @@ def _unless_empty(column: Sequence[T | None]) -> Sequence[T | None] | None:
     return column if column.count(None) < len(column) else None
 
 
-def _labels(labels: Mapping[str, str]) -> str:
-    return json.dumps(labels, ensure_ascii=False) if labels else "{}"
+def _labels(labels: Mapping[str, str]) -> str | None:
+    return json.dumps(labels, ensure_ascii=False) if labels else None
 
 
 def _inserted(job: NewJob, row: Record) -> Inserted:
@@ -137,7 +135,7 @@ def _inserted(job: NewJob, row: Record) -> Inserted:
         JobStatus.DEAD if row["is_expired"] else JobStatus.PENDING,
         row["run_at"],
         row["created_at"],
-        refs=(JobRef(row["id"], spec.queue, LANES[spec.priority]),) if row["is_due"] and spec.lock is None else (),
+        refs=(JobRef(row["id"], spec.queue, spec.lane),) if row["is_due"] and spec.lock is None else (),
         locks=(spec.lock,) if row["is_due"] and spec.lock is not None else (),
     )
 
@@ -173,7 +171,7 @@ async def _add_expired_chains(conn: Connection, jobs: Sequence[NewJob], answers:
     inserted = await _insert(conn, [child for _, child in born], [None] * len(born))
     for (n, _), child in zip(born, inserted, strict=True):
         answer = answers[n]
-        answers[n] = replace(answer, refs=answer.refs + child.refs, locks=answer.locks + child.locks)
+        answers[n] = answer._replace(refs=answer.refs + child.refs, locks=answer.locks + child.locks)
 
 
 def children_of(spec: JobSpec, status: JobStatus, *, job_id: int, job_round: int) -> list[NewJob]:
@@ -193,7 +191,7 @@ def as_job(new: NewJob, inserted: Inserted) -> Job:
         id=inserted.id,
         name=new.spec.name,
         queue=new.spec.queue,
-        lane=LANES[new.spec.priority],
+        lane=new.spec.lane,
         status=inserted.status,
         reason=Reason.EXPIRED if is_dead else None,
         parent_id=new.parent.job_id if new.parent else None,

@@ -9,6 +9,7 @@ saves a poll, and what is not published is stolen.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from relay import errors
@@ -79,10 +80,8 @@ class Aftermath:
         if due:
             self._publisher.publish(due)
         if ended:
-            try:
+            with contextlib.suppress(LeaseUnavailable):  # they end with their TTL
                 await self._leases.release(ended)
-            except LeaseUnavailable:
-                pass  # they end with their TTL
         if changed:
             await self._leases.publish_wake(CHANGED, changed)
 

@@ -7,7 +7,6 @@ An attempt whose trust passes is killed and not recorded: it is forgotten, which
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import random
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from relay.worker import trust
 from relay.worker.roster import Claim, Phase
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator
 
     from relay.config import Settings
@@ -87,9 +87,7 @@ class Attempts:
         """Run the command until none of its processes is left. None: trust had passed before it could start."""
         facts = claim.facts
         claim.grace_s = spec.payload.kill_grace
-        claim.output = output.Output(
-            limit_bytes=spec.payload.limits.output, on_data=lambda: self._shipper.mark(claim)
-        )
+        claim.output = output.Output(limit_bytes=spec.payload.limits.output, on_data=lambda: self._shipper.mark(claim))
         async with contextlib.AsyncExitStack() as stack:
             command = command_for(
                 spec,

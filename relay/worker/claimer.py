@@ -9,6 +9,7 @@ exclusion alone. Without PostgreSQL, what is wanted is kept and tried again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -142,7 +143,5 @@ class Claimer:
 
     async def _unlock(self, pairs: list[tuple[int, str]]) -> None:
         if pairs:
-            try:
+            with contextlib.suppress(LeaseUnavailable):  # they end with their TTL
                 await self._leases.release(pairs)
-            except LeaseUnavailable:
-                return  # they end with their TTL

@@ -48,7 +48,9 @@ async def feed_from_kafka(consumer: Consumer, claimer: Claimer, roster: Roster) 
 class Stealer:
     """Looks for overdue jobs every second; when it found as many as it could take, again as soon as there is room."""
 
-    def __init__(self, pool: Pool, consumer: Consumer, claimer: Claimer, roster: Roster, *, queues: tuple[str, ...]) -> None:
+    def __init__(
+        self, pool: Pool, consumer: Consumer, claimer: Claimer, roster: Roster, *, queues: tuple[str, ...]
+    ) -> None:
         self._pool = pool
         self._consumer = consumer
         self._claimer = claimer

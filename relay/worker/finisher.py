@@ -16,12 +16,12 @@ from relay import errors, log
 from relay.batch import Batcher
 from relay.store import finish
 from relay.store.connection import connection
-from relay.store.finish import Finish, Finished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.store.connection import Pool
+    from relay.store.finish import Finish, Finished
     from relay.worker.aftermath import Aftermath
 
 _log = log.get(__name__)

@@ -35,7 +35,7 @@ _log = log.get(__name__)
 _REDIS_ALONE_NS = 60 * 60 * 1_000_000_000
 
 
-class Forgotten(Exception):  # noqa: N818 - it says what happened
+class Forgotten(Exception):
     """PostgreSQL no longer knows this worker: it must start anew."""
 
 
@@ -187,5 +187,3 @@ class Heart:
         claim = self._roster.get(claim_id)
         if claim is not None:
             claim.stop(Ending.CANCELLED)
-
-

@@ -41,7 +41,7 @@ class ParentOutput:
             try:
                 async with connection(self._pool) as conn:
                     return await logs.read_output(
-                        conn, parent_id, attempt=attempt, after_seq=after_seq, stream=_STDOUT, limit_bytes=_PAGE_BYTES
+                        conn, parent_id, attempt, after_seq=after_seq, stream=_STDOUT, limit_bytes=_PAGE_BYTES
                     )
             except errors.Unavailable:
                 await asyncio.sleep(_RETRY_S)

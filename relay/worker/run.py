@@ -180,7 +180,7 @@ async def _serve(
                 parts.finisher.serve(),
                 parts.shipper.serve(),
                 parts.aftermath.serve(),
-                predecessors.rescue(stores.pool, parts.aftermath, worker_id=worker_id),
+                predecessors.rescue_predecessors(stores.pool, parts.aftermath, worker_id=worker_id),
             )
         ]
         feeding = [

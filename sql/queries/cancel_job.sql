@@ -2,11 +2,12 @@
 -- $1 job_id bigint
 -- $2 actor text
 -- No row means: there is no such job. Else status is the one before; COMPLETED, DEAD and CANCELLED are left as they are.
+-- claim_id is null already in the row that was locked: see retry_jobs.
 WITH target AS MATERIALIZED (
     SELECT jobs.id, jobs.status, jobs.lock, jobs.cancel_requested_at FROM jobs WHERE jobs.id = $1 FOR UPDATE
 ), cancelled AS (
     UPDATE jobs
-       SET status = 'CANCELLED', reason = NULL, finished_at = clock_timestamp()
+       SET status = 'CANCELLED', claim_id = NULL, reason = NULL, finished_at = clock_timestamp()
       FROM target
      WHERE jobs.id = target.id AND target.status IN ('PENDING', 'FAILED')
     RETURNING jobs.id

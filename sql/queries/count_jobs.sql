@@ -1,12 +1,19 @@
--- Count jobs by state and queue: live ones exactly, terminal ones that ended within the last 15 minutes, dead letters all.
--- No parameters.
--- No row: there is no job of that state and queue.
-SELECT jobs.queue, jobs.status, count(*) AS jobs
-  FROM jobs
- WHERE jobs.status = 'PENDING'
-    OR jobs.status = 'RUNNING'
-    OR jobs.status = 'FAILED'
-    OR jobs.status = 'DEAD'
-    OR (jobs.finished_at > clock_timestamp() - interval '15 minutes' AND jobs.status IN ('COMPLETED', 'CANCELLED'))
- GROUP BY jobs.queue, jobs.status
- ORDER BY jobs.queue, jobs.status
+-- Count jobs by queue and state, all but COMPLETED, from the indexes that hold these states alone.
+-- oldest_at: when the longest waiting PENDING job fell due, or will; null for other states.
+-- No row for a queue and state: there is no such job.
+WITH part AS (
+    SELECT queue, status, count(*) AS jobs, min(run_at) AS oldest_at
+      FROM jobs
+     WHERE status = 'PENDING' AND lock IS NULL
+     GROUP BY queue, status
+    UNION ALL
+    SELECT queue, status, count(*), min(run_at) FROM jobs WHERE status = 'PENDING' AND lock IS NOT NULL GROUP BY queue, status
+    UNION ALL
+    SELECT queue, status, count(*), NULL FROM jobs WHERE status = 'RUNNING' GROUP BY queue, status
+    UNION ALL
+    SELECT queue, status, count(*), NULL FROM jobs WHERE status IN ('FAILED', 'DEAD', 'CANCELLED') GROUP BY queue, status
+)
+SELECT queue, status, sum(jobs)::bigint AS jobs, min(oldest_at) AS oldest_at, clock_timestamp() AS now
+  FROM part
+ GROUP BY queue, status
+ ORDER BY queue, status

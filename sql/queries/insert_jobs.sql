@@ -9,7 +9,7 @@
 -- $8 has_children boolean[]
 -- $9 locks text[]: null: no named lock
 -- $10 names text[]
--- $11 labels jsonb[]
+-- $11 labels jsonb[]: null: none
 -- $12 specs jsonb[]
 -- $13 actors text[]: null: no audit row (a chain's child)
 -- $14 keys text[]: null: no idempotency key
@@ -62,7 +62,7 @@ WITH clock AS MATERIALIZED (
       FROM accepted
 ), described AS (
     INSERT INTO job_specs (job_id, queue, name, labels, spec, created_at)
-    SELECT accepted.id, accepted.queue, accepted.name, accepted.labels, accepted.spec, accepted.now FROM accepted
+    SELECT accepted.id, accepted.queue, accepted.name, coalesce(accepted.labels, '{}'), accepted.spec, accepted.now FROM accepted
 ), audited AS (
     INSERT INTO audit (at, actor, action, job_id)
     SELECT accepted.now, accepted.actor, 'job.submit', accepted.id FROM accepted WHERE accepted.actor IS NOT NULL

@@ -9,7 +9,7 @@
 -- $8 created_before timestamptz: null: any
 -- $9 first_id bigint: only this id and later ones
 -- $10 before_id bigint: only earlier ids than this
--- $11 at_most integer
+-- $11 at_most bigint
 -- No row means: no job matches.
 -- To be planned for each call's own values (force_custom_plan): then conditions on null parameters vanish, a list of one becomes an
 -- equality that an index keeps in order, and PENDING becomes the two halves that have an index each.

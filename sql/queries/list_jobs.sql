@@ -9,7 +9,7 @@
 -- $8 created_before timestamptz: null: any
 -- $9 first_id bigint: only this id and later ones
 -- $10 before_id bigint: only earlier ids than this
--- $11 at_most integer
+-- $11 at_most bigint
 -- No row means: no job matches.
 -- To be planned for each call's own values (force_custom_plan): then conditions on null parameters vanish, a list of one becomes an
 -- equality that an index keeps in order, and PENDING becomes the two halves that have an index each.
@@ -32,5 +32,6 @@ SELECT jobs.id, job_specs.name, jobs.queue, jobs.lane, jobs.status, jobs.reason,
    AND ($7::timestamptz IS NULL OR jobs.created_at > $7)
    AND ($8::timestamptz IS NULL OR jobs.created_at < $8)
    AND jobs.id >= $9 AND jobs.id < $10
-   AND job_specs.job_id >= $9 AND job_specs.job_id < $10 ORDER BY jobs.id DESC
+   AND job_specs.job_id >= $9 AND job_specs.job_id < $10
+ ORDER BY jobs.id DESC
  LIMIT $11

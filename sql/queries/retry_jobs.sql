@@ -3,6 +3,8 @@
 -- $2 statuses text[]: of DEAD, FAILED, CANCELLED: those that may be retried now
 -- $3 actor text
 -- No row for an id: there is no such job. Else status is the one before; is_retried tells whether it was one of $2.
+-- claim_id is null already in the row that was locked. But where the lock was waited for, CHECKs are first evaluated over the row of
+-- the statement's snapshot, which may be RUNNING still.
 WITH target AS MATERIALIZED (
     SELECT jobs.id, jobs.status, jobs.queue, jobs.lane, jobs.lock
       FROM jobs
@@ -11,7 +13,7 @@ WITH target AS MATERIALIZED (
        FOR UPDATE
 ), retried AS (
     UPDATE jobs
-       SET status = 'PENDING', reason = NULL, finished_at = NULL, expires_at = NULL, cancel_requested_at = NULL,
+       SET status = 'PENDING', claim_id = NULL, reason = NULL, finished_at = NULL, expires_at = NULL, cancel_requested_at = NULL,
            retries_used = 0, round = jobs.round + 1, run_at = clock_timestamp(), dispatched = jobs.lock IS NULL
       FROM target
      WHERE jobs.id = target.id AND target.status = ANY($2::text[]) AND target.status IN ('DEAD', 'FAILED', 'CANCELLED')

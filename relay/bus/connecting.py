@@ -1,0 +1,112 @@
+"""How clients reach Kafka, and the topics they need there.
+
+Topics are created explicitly, with their partitions, before anything else asks for them: a broker that creates topics on
+first use would give them its own default, often one partition, and so one worker. Tansu answers error 36 (exists) for an
+existing topic, like Kafka, without raising; it can't add partitions, so a topic that has fewer is used as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import KafkaError
+
+from relay import log
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection
+
+PARTITIONS: Final = 32
+CALL_TIMEOUT_S: Final = 10.0
+_EXISTS = 36
+_REQUEST_TIMEOUT_MS = 10_000
+
+_log = log.get(__name__)
+
+
+class KafkaSettings(Protocol):
+    """What of the settings a Kafka client needs."""
+
+    @property
+    def kafka_brokers(self) -> tuple[str, ...]:
+        """Where to find the cluster: host:port."""
+
+    @property
+    def kafka_security_protocol(self) -> str:
+        """PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
+
+    @property
+    def kafka_sasl_mechanism(self) -> str | None:
+        """PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."""
+
+    @property
+    def kafka_sasl_username(self) -> str | None:
+        """The user, with SASL."""
+
+    @property
+    def kafka_sasl_password(self) -> str | None:
+        """The user's password."""
+
+    @property
+    def kafka_ca_file(self) -> str | None:
+        """Certificates to trust, with SSL; None: the system's."""
+
+
+def options(settings: KafkaSettings) -> dict[str, Any]:
+    """Give the arguments that all of aiokafka's clients share."""
+    protocol = settings.kafka_security_protocol
+    shared: dict[str, Any] = {
+        "bootstrap_servers": list(settings.kafka_brokers),
+        "security_protocol": protocol,
+        "request_timeout_ms": _REQUEST_TIMEOUT_MS,
+        "client_id": "relay",
+    }
+    if protocol.endswith("SSL"):
+        shared["ssl_context"] = ssl.create_default_context(cafile=settings.kafka_ca_file)
+    if protocol.startswith("SASL"):
+        shared["sasl_mechanism"] = settings.kafka_sasl_mechanism or "PLAIN"
+        shared["sasl_plain_username"] = settings.kafka_sasl_username
+        shared["sasl_plain_password"] = settings.kafka_sasl_password
+    return shared
+
+
+async def ensure_topics(settings: KafkaSettings, names: Collection[str]) -> None:
+    """Create the topics that are missing. Raises aiokafka's errors or TimeoutError when the cluster can't be reached."""
+    async with asyncio.timeout(CALL_TIMEOUT_S), _admin(settings) as admin:
+        answer = await admin.create_topics([NewTopic(name, PARTITIONS, -1) for name in sorted(names)])
+        existing = []
+        for name, code, *rest in answer.topic_errors:
+            if code == _EXISTS:
+                existing.append(name)
+            elif code:
+                _log.warning("topic.not_created", topic=name, code=code, error=rest[0] if rest else None)
+        if existing:
+            await _widen(admin, existing)
+
+
+@asynccontextmanager
+async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**options(settings))
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def _widen(admin: AIOKafkaAdminClient, names: Collection[str]) -> None:
+    """Give topics that were made on first use their full number of partitions, where the broker can."""
+    narrow = {
+        topic["topic"]: NewPartitions(PARTITIONS)
+        for topic in await admin.describe_topics(list(names))
+        if not topic["error_code"] and len(topic["partitions"]) < PARTITIONS
+    }
+    if narrow:
+        try:
+            await admin.create_partitions(narrow)
+        except (KafkaError, OSError) as error:
+            _log.info("topic.narrow", topics=sorted(narrow), error=repr(error))

@@ -1,0 +1,101 @@
+"""A job's stdout and stderr: our own pipes, read as the event loop finds them readable.
+
+asyncio's PIPEs would cost a transport each and tie the end of the child to the end of its pipes, which a daemon may hold
+open for ever. Chunks are read, never lines, and always at once: what the taker does with them is not the job's concern.
+One read a turn, so that a job which floods its stdout leaves the loop to others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Sink = Callable[[int, bytes], None]
+
+_READ_BYTES = 64 << 10
+_TURNS = 64  # reads in a row at the end: more than a pipe holds
+
+
+class Reader:
+    """Reads one pipe into `sink(stream, chunk)` until its end or `close`."""
+
+    __slots__ = ("_loop", "_on_closed", "_sink", "fd", "stream")
+
+    def __init__(self, fd: int, stream: int, sink: Sink, on_closed: Callable[[], None]) -> None:
+        self.fd = fd
+        self.stream = stream
+        self._sink = sink
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        os.set_blocking(fd, False)
+        self._loop.add_reader(fd, self.read)
+
+    def read(self) -> bool:
+        """Read once. False: there is nothing more for now, or at all."""
+        try:
+            data = os.read(self.fd, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        if data:
+            self._sink(self.stream, data)
+            return True
+        self.close()
+        return False
+
+    def close(self) -> None:
+        """Stop reading. Idempotent."""
+        if self.fd >= 0:
+            self._loop.remove_reader(self.fd)
+            os.close(self.fd)
+            self.fd = -1
+            self._on_closed()
+
+
+class Pipes:
+    """The two pipes of one child: `stdout` and `stderr` are its ends, ours are read from the start."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._ended = asyncio.Event()
+        out, self.stdout = os.pipe2(os.O_CLOEXEC)
+        try:
+            err, self.stderr = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            os.close(out)
+            os.close(self.stdout)
+            raise
+        self._readers = (Reader(out, 1, sink, self._note_end), Reader(err, 2, sink, self._note_end))
+
+    def close_child_ends(self) -> None:
+        """Close the child's ends in this process, so that the pipes end with the job. Idempotent."""
+        for fd in (self.stdout, self.stderr):
+            if fd >= 0:
+                os.close(fd)
+        self.stdout = self.stderr = -1
+
+    async def drain(self, limit_s: float) -> None:
+        """Read what is in the pipes, and on to their end, but not for longer than `limit_s`; then close them."""
+        for reader in self._readers:
+            turns = _TURNS
+            while reader.fd >= 0 and turns and reader.read():
+                turns -= 1
+        if not self._ended.is_set():
+            try:
+                async with asyncio.timeout(limit_s):
+                    await self._ended.wait()
+            except TimeoutError:
+                pass  # somebody outside of the job's tree holds an end
+        self.close()
+
+    def close(self) -> None:
+        """Close all ends. Idempotent."""
+        self.close_child_ends()
+        for reader in self._readers:
+            reader.close()
+
+    def _note_end(self) -> None:
+        if all(reader.fd < 0 for reader in self._readers):
+            self._ended.set()

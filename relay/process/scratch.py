@@ -1,0 +1,131 @@
+"""Private folders: one root per worker, in it a fresh working directory and a script file per attempt.
+
+Nothing is left behind: an attempt's folder is removed when its processes are gone, also where the job made it unreadable,
+nested it a thousand deep, or put something else in its place. What a killed worker left, the next one of this machine
+removes when it makes its own root (the root's name says whose it was).
+Not promised: a folder on which the job mounted something stays, and is logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import re
+import shutil
+import stat
+import tempfile
+from typing import TYPE_CHECKING
+
+from relay import log
+from relay.process import tree
+
+if TYPE_CHECKING:
+    from relay.process.users import User
+
+_log = log.get(__name__)
+_ROOT_NAME = re.compile(r"relay-(\d+)-(\d+)-(\d+)-\w+")
+_REMOVE_S = 60.0
+_REMOVE = 'chmod -R u+rwX -- "$1" 2>/dev/null; rm -rf -- "$1"'
+
+
+@functools.cache
+def root() -> str:
+    """Give this process's root; the first call makes it. Only this user can look into it."""
+    base = tempfile.gettempdir()
+    _sweep(base)
+    pid = os.getpid()
+    return tempfile.mkdtemp(prefix=f"relay-{_pid_namespace()}-{pid}-{tree.start_time(pid)}-", dir=base)
+
+
+def remove_root() -> None:
+    """Remove the root at the end of the process; it is made anew if it is needed again."""
+    path = root()
+    root.cache_clear()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def make_folder(name: str, *, user: User | None) -> str:
+    """Make a private folder in the root, owned by `user` (None: this process's)."""
+    path = f"{_root_for(user)}/{name}"
+    os.mkdir(path, 0o700)  # noqa: PTH102 - twice per attempt: no path objects on the hot path
+    if user is not None:
+        os.chown(path, user.uid, user.gid)
+    return path
+
+
+def make_file(name: str, text: bytes, *, user: User | None) -> str:
+    """Write a private executable file in the root, owned by `user` (None: this process's)."""
+    path = f"{_root_for(user)}/{name}"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
+    try:
+        view = memoryview(text)
+        while view:
+            view = view[os.write(fd, view) :]
+        if user is not None:
+            os.fchown(fd, user.uid, user.gid)
+    except OSError:
+        os.unlink(path)  # noqa: PTH108
+        raise
+    finally:
+        os.close(fd)
+    return path
+
+
+async def remove(path: str) -> None:
+    """Remove what `make_folder` or `make_file` made, whatever it has become. Idempotent; takes at most a minute."""
+    try:
+        mode = os.lstat(path).st_mode
+        if stat.S_ISDIR(mode):
+            os.rmdir(path)  # noqa: PTH106
+        else:
+            os.unlink(path)  # noqa: PTH108
+    except FileNotFoundError:
+        return
+    except OSError:
+        await _remove_full(path)
+
+
+async def _remove_full(path: str) -> None:
+    try:
+        await asyncio.to_thread(shutil.rmtree, path)
+    except (OSError, RecursionError):  # unreadable, or too deep: rm has no such limits
+        remover = await asyncio.create_subprocess_exec(
+            "/bin/sh", "-c", _REMOVE, "sh", path, stdin=asyncio.subprocess.DEVNULL
+        )
+        try:
+            async with asyncio.timeout(_REMOVE_S):
+                await remover.wait()
+        except TimeoutError:
+            remover.kill()
+    if os.path.lexists(path):
+        _log.warning("scratch.left", path=path)
+
+
+def _root_for(user: User | None) -> str:
+    path = root()
+    mode = 0o700 if user is None else 0o711
+    try:
+        if stat.S_IMODE(os.stat(path).st_mode) & mode != mode:  # noqa: PTH116
+            os.chmod(path, mode)  # noqa: PTH101
+    except FileNotFoundError:  # a cleaner of temporary files took it
+        os.mkdir(path, mode)  # noqa: PTH102
+    return path
+
+
+def _pid_namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116
+
+
+def _sweep(base: str) -> None:
+    """Remove the roots of this user's processes that are gone."""
+    for entry in os.scandir(base):
+        match = _ROOT_NAME.fullmatch(entry.name)
+        if match is None:
+            continue
+        namespace, pid, start = map(int, match.groups())
+        with contextlib.suppress(FileNotFoundError):
+            is_mine = entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+            if is_mine and namespace == _pid_namespace() and tree.start_time(pid) != start:
+                shutil.rmtree(entry.path, ignore_errors=True)

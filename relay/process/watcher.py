@@ -1,0 +1,172 @@
+"""The child watcher: one pidfd per child, reaped with `wait4` so that its CPU time is known.
+
+Python 3.11's default watcher starts a thread per child; 3.12 and 3.13 choose pidfds by themselves but reap with `waitpid`.
+This one also tells its caller of a child's birth before anything else can run, and of its death without asyncio's detour
+through the transport, and it looks for a remaining process group in the same breath as the reaping: later, the number could
+belong to somebody else. Child watchers are gone in Python 3.14, hence `requires-python`.
+`Process.wait()` is not used for the end of a child: with asyncio's own pipes it would wait for the last grandchild.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from relay.process import tree
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Mapping, Sequence
+
+    Callback = Callable[..., object]
+
+
+class Exit(NamedTuple):
+    """A child's end.
+
+    `returncode` is negative for a signal; `cpu_s` counts children that it waited for too; `has_group` tells whether its process
+    group still had members right after it was reaped.
+    """
+
+    returncode: int
+    cpu_s: float
+    has_group: bool
+
+
+class Child:
+    """A child to be: `on_birth(pid, start)` is called synchronously after the fork; `exit` is None until it is reaped."""
+
+    __slots__ = ("_on_birth", "_waiter", "exit", "pid", "start")
+
+    def __init__(self, on_birth: Callable[[int, int], None]) -> None:
+        self.pid: int | None = None
+        self.start = 0
+        self.exit: Exit | None = None
+        self._on_birth = on_birth
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it was born and is not reaped yet: only then is its pid certain to be its own."""
+        return self.pid is not None and self.exit is None
+
+    async def wait(self) -> Exit:
+        """Wait until it is reaped. One waiter at a time; the wait can be cancelled and begun again."""
+        while self.exit is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self.exit
+
+    def signal_group(self, sig: signal.Signals) -> None:
+        """Signal its process group, as long as the group's number is certain to be its own."""
+        if self.is_alive and self.pid is not None:
+            # PermissionError: every member runs as somebody else.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, sig)
+
+    def be_born(self, pid: int) -> None:
+        """Note the pid; for the watcher."""
+        self.pid = pid
+        self.start = tree.start_time(pid) or 0
+        self._on_birth(pid, self.start)
+
+    def end(self, end: Exit) -> None:
+        """Note the end; for the watcher."""
+        self.exit = end
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Watcher(asyncio.PidfdChildWatcher):
+    """Watches the children of one event loop, which runs in the main thread. `pids` are those not reaped yet."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._events: asyncio.AbstractEventLoop | None = loop
+        self._children: dict[int, tuple[int, Child | None, Callback, tuple[object, ...]]] = {}
+        self._expected: Child | None = None
+
+    @property
+    def pids(self) -> Mapping[int, object]:
+        """The children that are known and not reaped, by pid."""
+        return self._children
+
+    async def start(
+        self,
+        child: Child,
+        argv: Sequence[bytes],
+        *,
+        program: str,
+        env: Mapping[bytes, bytes],
+        cwd: str,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+    ) -> None:
+        """Start a child in its own session, by vfork. Raises OSError as `subprocess` does."""
+        self._expected = child  # nothing else runs between here and add_child_handler
+        try:
+            await asyncio.create_subprocess_exec(
+                *argv,
+                executable=program,
+                env=env,
+                cwd=cwd,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        finally:
+            if self._expected is child:
+                self._expected = None
+
+    def is_active(self) -> bool:
+        """Tell asyncio that it may start children."""
+        return self._events is not None and self._events.is_running()
+
+    def attach_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Let go of all children, and serve another loop; None: none."""
+        for pidfd, *_ in self._children.values():
+            if self._events is not None:
+                self._events.remove_reader(pidfd)
+            os.close(pidfd)
+        self._children.clear()
+        self._events = loop
+
+    def close(self) -> None:
+        """Let go of all children."""
+        self.attach_loop(None)
+
+    def add_child_handler(self, pid: int, callback: Callback, *args: object) -> None:
+        """Watch a child that was just forked."""
+        child, self._expected = self._expected, None
+        assert self._events is not None
+        pidfd = os.pidfd_open(pid)
+        self._children[pid] = pidfd, child, callback, args
+        self._events.add_reader(pidfd, self._reap, pid)
+        if child is not None:
+            child.be_born(pid)
+
+    def remove_child_handler(self, pid: int) -> bool:
+        """Stop watching a child; it stays unreaped."""
+        known = self._children.pop(pid, None)
+        if known is None:
+            return False
+        if self._events is not None:
+            self._events.remove_reader(known[0])
+        os.close(known[0])
+        return True
+
+    def _reap(self, pid: int) -> None:
+        _, status, usage = os.wait4(pid, 0)
+        has_group = tree.group_exists(pid)
+        pidfd, child, callback, args = self._children.pop(pid)
+        assert self._events is not None
+        self._events.remove_reader(pidfd)
+        os.close(pidfd)
+        returncode = os.waitstatus_to_exitcode(status)
+        if child is not None:
+            child.end(Exit(returncode, usage.ru_utime + usage.ru_stime, has_group))
+        callback(pid, returncode, *args)

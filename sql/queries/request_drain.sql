@@ -1,0 +1,18 @@
+-- Ask a worker to drain, with an audit row for the first time; the first request's time stands.
+-- $1 worker_id bigint
+-- $2 actor text
+-- No row means: there is no such worker.
+WITH target AS MATERIALIZED (
+    SELECT workers.id, workers.drain_requested_at FROM workers WHERE workers.id = $1 FOR UPDATE
+), asked AS (
+    UPDATE workers
+       SET drain_requested_at = coalesce(target.drain_requested_at, clock_timestamp())
+      FROM target
+     WHERE workers.id = target.id
+    RETURNING workers.id, workers.host, workers.pid, workers.version, workers.queues, workers.slots, workers.running,
+              workers.seen_at, CASE workers.state WHEN 'active' THEN 'draining' ELSE workers.state END AS state
+), audited AS (
+    INSERT INTO audit (actor, action, detail)
+    SELECT $2, 'worker.drain', jsonb_build_object('worker', target.id) FROM target WHERE target.drain_requested_at IS NULL
+)
+SELECT id, host, pid, version, queues, slots, running, seen_at, state FROM asked

@@ -1,0 +1,78 @@
+"""Fixtures that all tests share: servers, a fresh database, settings, a pool, whole clusters.
+
+`stack` lasts for the session and starts on first use; a test that needs no server starts none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay import config
+from relay.store import connection
+from tests import stack as stacks
+from tests.stack import databases, topics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from relay.config import Settings
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--stack", choices=stacks.NAMES, default="embedded", help="the servers to test against")
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[stacks.Stack]:
+    """The servers, with a migrated template database in PostgreSQL."""
+    with stacks.start(request.config.getoption("--stack"), tmp_path_factory.mktemp("servers")) as running:
+        asyncio.run(databases.create_template(running.pg_admin_dsn))
+        yield running
+        asyncio.run(databases.drop(running.pg_admin_dsn, databases.TEMPLATE))
+
+
+@pytest.fixture
+async def db(stack: stacks.Stack) -> AsyncIterator[str]:
+    """The DSN of a fresh migrated database."""
+    name = await databases.create(stack.pg_admin_dsn)
+    yield databases.dsn_of(stack.pg_admin_dsn, name)
+    await databases.drop(stack.pg_admin_dsn, name)
+
+
+@pytest.fixture
+async def kafka(stack: stacks.Stack) -> AsyncIterator[str]:
+    """Kafka's brokers; Relay's topics are removed afterwards."""
+    yield stack.kafka_brokers
+    await topics.remove_all(stack.kafka_brokers)
+
+
+@pytest.fixture
+def settings(stack: stacks.Stack, db: str, kafka: str) -> Settings:
+    """Settings of a process of Relay that works on the fresh database."""
+    environ = {
+        "RELAY_DB_DSN": db,
+        "RELAY_KAFKA_BROKERS": kafka,
+        "RELAY_REDIS_ADDR": stack.redis_url,
+        "RELAY_CONCURRENCY": "4",
+    }
+    return config.load(environ, role="work")
+
+
+@pytest.fixture
+async def pool(settings: Settings) -> AsyncIterator[connection.Pool]:
+    """A pool on the fresh database."""
+    opened = await connection.open_pool(settings, application="relay test", size=8)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def cluster(settings: Settings, tmp_path: Path) -> AsyncIterator[stacks.StartCluster]:
+    """Start a Relay of real processes: `relay = await cluster(workers=2)`. All are killed after the test."""
+    starter = stacks.StartCluster(settings, tmp_path)
+    yield starter
+    await starter.kill_all()

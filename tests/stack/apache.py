@@ -1,0 +1,80 @@
+"""Apache Kafka from its jars: one node that is broker and controller (KRaft), on loopback.
+
+Maven fetches the jars once, by `tests/kafka/pom.xml`, into `tests/kafka/libs`. Kafka runs as its own start script would run it,
+but with small memory, no fsync worth mentioning, and no delay before a group's first rebalance.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.dev import child, ports
+from relay.dev.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+POM = Path(__file__).parents[1] / "kafka" / "pom.xml"
+LIBRARIES = POM.parent / "libs"
+CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"  # any 16 bytes in base64: a fresh cluster each time
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+JAVA = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN")
+
+
+def fetch_libraries() -> Path:
+    """The folder with Kafka's jars; fetched when it is missing or older than the pom."""
+    done = LIBRARIES / ".complete"
+    if done.exists() and done.stat().st_mtime >= POM.stat().st_mtime:
+        return LIBRARIES
+    for program in ("mvn", "java"):
+        if shutil.which(program) is None:
+            pytest.exit(f"--stack=apache needs {program}: apt-get install maven default-jre-headless", returncode=2)
+    shutil.rmtree(LIBRARIES, ignore_errors=True)
+    argv = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={LIBRARIES}"]
+    fetched = subprocess.run(argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if fetched.returncode != 0:
+        pytest.exit(f"Kafka's jars could not be fetched:\n{fetched.stdout[-2000:]}", returncode=2)
+    done.touch()
+    return LIBRARIES
+
+
+def start(folder: Path, libraries: Path) -> Server:
+    """Format the storage and start Kafka. Wait for `ready` before use: it listens only once it has registered."""
+    folder.mkdir()
+    port = ports.free_port()
+    configuration = folder / "server.properties"
+    settings = _settings(f"{ports.HOST}:{port}", controller=f"{ports.HOST}:{ports.free_port()}", folder=folder)
+    configuration.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    java = [shutil.which("java") or "java", *JAVA, "-cp", f"{libraries}/*"]
+    argv = [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(configuration)]
+    subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    argv = [*java, "kafka.Kafka", str(configuration)]
+    return Server(
+        lambda: child.spawn("Apache Kafka", argv, cwd=folder, log=folder / "kafka.log", env=ENVIRONMENT), port
+    )
+
+
+def _settings(address: str, *, controller: str, folder: Path) -> Mapping[str, str]:
+    return {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@{controller}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://{address},CONTROLLER://{controller}",
+        "advertised.listeners": f"PLAINTEXT://{address}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": str(folder / "data"),
+        "num.partitions": "32",
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "group.initial.rebalance.delay.ms": "0",
+        "log.index.size.max.bytes": "65536",
+    }
