@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import signal
-import ssl
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from relay import errors, log
-from relay.api import app, connections
+from relay.api import app, listening
 from relay.bus import Publisher
 from relay.lease import Leases
 from relay.maintenance.run import run_maintenance
@@ -32,10 +28,8 @@ if TYPE_CHECKING:
     from relay.store.connection import Pool
 
 START_S = 30.0
-DRAIN_S = 10.0
 _POOL_SIZE = 10
 _MAINTENANCE_POOL_SIZE = 3
-_BACKLOG = 1024
 
 _log = log.get(__name__)
 
@@ -70,7 +64,7 @@ async def _compose(settings: Settings, pool: Pool, *, cluster_: cluster.Cluster,
                     group.create_task(parts.watch.serve()),
                     group.create_task(run_maintenance(own_pool, leases, publisher, settings)),
                 ]
-                async with listening(parts):
+                async with listening.listening(parts):
                     await _say_no_token(parts)
                     await stop.wait()
                 for task in tasks:
@@ -78,37 +72,6 @@ async def _compose(settings: Settings, pool: Pool, *, cluster_: cluster.Cluster,
         finally:
             await publisher.close()
             await leases.close()
-
-
-@contextlib.asynccontextmanager
-async def listening(parts: Parts) -> AsyncIterator[str]:
-    """Answer requests within the block, whose end drains; yields the address. A TCP port of 0 becomes a free one."""
-    settings = parts.settings
-    server = connections.Server(app.Api(parts).handle)
-    runner = web.ServerRunner(server, shutdown_timeout=DRAIN_S)
-    await runner.setup()
-    site = web.TCPSite(runner, settings.host, settings.port, ssl_context=_tls(settings), backlog=_BACKLOG)
-    sweeping = asyncio.create_task(server.sweep(), name="sweep")
-    try:
-        await _start(site, settings)
-        gc.freeze()  # what lives as long as the process need not be walked again and again
-        _log.info("serve.listening", api=site.name)
-        yield site.name
-        _log.info("serve.draining")
-    finally:
-        await site.stop() if site in runner.sites else None
-        parts.watch.close()
-        await runner.cleanup()
-        sweeping.cancel()
-        await asyncio.wait({sweeping})
-
-
-async def _start(site: web.TCPSite, settings: Settings) -> None:
-    try:
-        await site.start()
-    except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        raise errors.BadConfig(f"can't listen on {where} (RELAY_HOST, RELAY_PORT): {error.strerror}") from error
 
 
 async def _prepare(pool: Pool, settings: Settings) -> cluster.Cluster:
@@ -193,17 +156,6 @@ def _stop_signal() -> Iterator[asyncio.Event]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise errors.BadConfig(f"RELAY_TLS_CERT and RELAY_TLS_KEY can't be used: {_one_line(error)}") from error
-    return context
 
 
 def _one_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from relay import config, errors, log
-from relay.process import link, tree, watcher
+from relay.process import link
 from relay.worker import run
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ def main() -> int:
         settings = config.load(os.environ, role="work")
         log.configure(json=settings.env == "production")
         _hide_memory()
-        tree.become_subreaper()
-        watcher.install()
         return asyncio.run(_run(settings))
     except errors.RelayError as error:
         sys.stderr.write(f"relay work: {error.detail}\n")

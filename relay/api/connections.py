@@ -75,7 +75,7 @@ class Server(web.Server):
             self,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=75.0,
-            access_log=None,  # type: ignore[arg-type] - aiohttp means None, its annotation forgot
+            access_log=None,  # type: ignore[arg-type]  # None means none
             logger=_silent,
             auto_decompress=False,
             lingering_time=2.0,

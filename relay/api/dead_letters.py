@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from relay.api import answers, filters
 from relay.api.jobs import answer_page
@@ -18,6 +18,8 @@ from relay.model.states import JobStatus
 from relay.store import dead_letters, jobs, locks
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from aiohttp import web
 
     from relay.api.call import Call
@@ -45,7 +47,8 @@ async def retry_dead(call: Call) -> web.Response:
         if is_dry:
             count = await dead_letters.count_dead(conn, wanted)
         else:
-            async with aclosing(dead_letters.retry_dead(conn, wanted, actor=call.principal.actor)) as chunks:
+            retrying = dead_letters.retry_dead(conn, wanted, actor=call.principal.actor)
+            async with aclosing(cast("AsyncGenerator[list[Retried]]", retrying)) as chunks:
                 async for retried in chunks:
                     count += len(retried)
                     await _publish(call, conn, retried)
@@ -60,7 +63,8 @@ async def purge_dead(call: Call) -> web.Response:
             count = await dead_letters.count_dead(conn, wanted)
         else:
             count = 0
-            async with aclosing(dead_letters.purge_dead(conn, wanted, actor=call.principal.actor)) as chunks:
+            purging = dead_letters.purge_dead(conn, wanted, actor=call.principal.actor)
+            async with aclosing(cast("AsyncGenerator[int]", purging)) as chunks:
                 async for deleted in chunks:
                     count += deleted
     return answers.as_json({"count": count})

@@ -6,13 +6,16 @@ import base64
 import hashlib
 from functools import cache
 from html import escape
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 import relay
 from relay.api import answers
-from relay.api.call import Call
 from relay.api.routing import Scope
+
+if TYPE_CHECKING:
+    from relay.api.call import Call
 
 _STYLE = """
 :root{color-scheme:light dark}

@@ -6,6 +6,7 @@ Whoever changes a job publishes after the commit what may run now, and wakes tho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from relay import errors
@@ -142,9 +143,7 @@ async def publish(parts: Parts, conn: Connection, changed: Changed) -> None:
     """Publish what a committed change lets run; what is missed here, a steal finds."""
     refs = list(changed.refs)
     if changed.locks:
-        try:
+        with contextlib.suppress(*connection.OUTAGES):  # the change is committed, and its answer must say so
             refs += await locks.heads(conn, sorted(changed.locks))
-        except connection.OUTAGES:
-            pass  # the change is committed, and its answer must say so
     if refs:
         parts.publisher.publish(refs)

@@ -8,6 +8,7 @@ hear of, a steal finds.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
@@ -93,10 +94,8 @@ class Submissions:
         refs = [ref for one in inserted for ref in one.refs]
         names = {name for one in inserted for name in one.locks}
         if names:
-            try:
+            with contextlib.suppress(*connection.OUTAGES):  # a steal finds the locks' waiters
                 refs += await locks.heads(conn, sorted(names))
-            except connection.OUTAGES:
-                pass  # a steal finds the locks' waiters
         if refs:
             self._publisher.publish(refs)
 

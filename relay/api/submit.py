@@ -109,12 +109,16 @@ def _header_key(call: Call) -> str | None:
     if key is None:
         return None
     try:
-        if not 1 <= len(key) <= _MAX_KEY:
-            raise ValueError(f"must have 1 to {_MAX_KEY} characters")
-        key.encode()
-        return check_name(key)
+        _check_key(key)
     except ValueError as error:
         told = "is not text" if isinstance(error, UnicodeError) else str(error)
-        raise errors.InvalidSpec(
-            f"the header Idempotency-Key {told}", faults=[errors.Fault("idempotency_key", told)]
-        ) from error
+        faults = [errors.Fault("idempotency_key", told)]
+        raise errors.InvalidSpec(f"the header Idempotency-Key {told}", faults=faults) from error
+    return key
+
+
+def _check_key(key: str) -> None:
+    if not 1 <= len(key) <= _MAX_KEY:
+        raise ValueError(f"must have 1 to {_MAX_KEY} characters")
+    key.encode()  # bytes that are not UTF-8 arrive as surrogates
+    check_name(key)

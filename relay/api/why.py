@@ -59,6 +59,11 @@ def _pending(facts: Circumstances, *, is_kafka_up: bool) -> str:
     if facts.holder_id is not None:
         since = f" since {_at(facts.holder_started_at)}" if facts.holder_started_at else ""
         return f"It waits for the lock {facts.lock!r}, which job {facts.holder_id} holds{since}."
+    return _queueing(facts, is_kafka_up=is_kafka_up)
+
+
+def _queueing(facts: Circumstances, *, is_kafka_up: bool) -> str:
+    """Say what a job that may run waits for."""
     if facts.listening == 0:
         return f"No worker listens to the queue '{facts.queue}': start one with 'relay work --queue {facts.queue}'."
     if facts.lock is not None and facts.ahead_for_lock:

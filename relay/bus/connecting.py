@@ -8,6 +8,7 @@ existing topic, like Kafka, without raising; it can't add partitions, so a topic
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
 
 PARTITIONS: Final = 32
 CALL_TIMEOUT_S: Final = 10.0
+_COPIES = 3
 _EXISTS = 36
 _REQUEST_TIMEOUT_MS = 10_000
 
 _log = log.get(__name__)
+# aiokafka reports every try that fails as an error, many a second while Kafka is away; Relay itself says when it goes and comes.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 class KafkaSettings(Protocol):
@@ -77,7 +81,9 @@ def options(settings: KafkaSettings) -> dict[str, Any]:
 async def ensure_topics(settings: KafkaSettings, names: Collection[str]) -> None:
     """Create the topics that are missing. Raises aiokafka's errors or TimeoutError when the cluster can't be reached."""
     async with asyncio.timeout(CALL_TIMEOUT_S), _admin(settings) as admin:
-        answer = await admin.create_topics([NewTopic(name, PARTITIONS, -1) for name in sorted(names)])
+        brokers = (await admin.describe_cluster())["brokers"]
+        copies = min(_COPIES, len(brokers))  # aiokafka can't ask for the broker's own default
+        answer = await admin.create_topics([NewTopic(name, PARTITIONS, copies) for name in sorted(names)])
         existing = []
         for name, code, *rest in answer.topic_errors:
             if code == _EXISTS:
@@ -86,6 +92,13 @@ async def ensure_topics(settings: KafkaSettings, names: Collection[str]) -> None
                 _log.warning("topic.not_created", topic=name, code=code, error=rest[0] if rest else None)
         if existing:
             await _widen(admin, existing)
+
+
+def _new_topic(name: str) -> NewTopic:
+    """Describe a topic with the broker's own replication factor (-1), which aiokafka refuses to be told in so many words."""
+    new = NewTopic(name, PARTITIONS, 1)
+    new.replication_factor = -1
+    return new
 
 
 @asynccontextmanager

@@ -10,30 +10,24 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from contextlib import aclosing
 from enum import Enum, auto
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from relay.cli import output, terminal
 from relay.errors import Conflict
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from relay.client import Client
-    from relay.client.types import Job, Record
+    from relay.client.types import Job
 
 _QUESTION = "\nCancel job {id}, or detach and let it run? [c]ancel, [d]etach, anything else goes on: "
 
 
-async def follow(client: Client, job_id: int, *, writer: output.Writer, may_write: asyncio.Event | None = None) -> Job:
+async def follow(client: Client, job_id: int, *, may_write: asyncio.Event | None = None) -> Job:
     """Write the job's output until it has ended; the job as it is then."""
-    coming = cast("AsyncGenerator[Record]", client.follow(job_id))
-    async with aclosing(coming) as records:
-        async for record in records:
-            if may_write is not None:
-                await may_write.wait()
-            writer.write(record)
+    writer = output.Writer()
+    coming = client.follow(job_id, after=(0, 0))
+    await output.copy(coming, writer, may_write=None if may_write is None else may_write.wait)
     writer.close()
     return await client.wait_until_terminal(job_id)
 
@@ -74,9 +68,7 @@ class Attendance:
     async def _until_the_end(self) -> Job | None:
         has_cancelled = False
         async with asyncio.TaskGroup() as group:
-            following = group.create_task(
-                follow(self._client, self._job_id, writer=output.Writer(), may_write=self._may_write)
-            )
+            following = group.create_task(follow(self._client, self._job_id, may_write=self._may_write))
             while not await self._ends_before_interrupt(following):
                 choice = Choice.DETACH if has_cancelled else await self._choose()
                 if choice is Choice.DETACH:

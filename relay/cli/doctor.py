@@ -137,17 +137,10 @@ async def _redis(loaded: Settings) -> str:
 
 async def _kafka(loaded: Settings) -> str:
     from aiokafka.client import AIOKafkaClient  # noqa: PLC0415 - slow to import
-    from aiokafka.helpers import create_ssl_context  # noqa: PLC0415 - likewise
 
-    is_tls = loaded.kafka_security_protocol.endswith("SSL")
-    client = AIOKafkaClient(
-        bootstrap_servers=list(loaded.kafka_brokers),
-        security_protocol=loaded.kafka_security_protocol,
-        ssl_context=create_ssl_context(cafile=loaded.kafka_ca_file) if is_tls else None,
-        sasl_mechanism=loaded.kafka_sasl_mechanism or "PLAIN",
-        sasl_plain_username=loaded.kafka_sasl_username,
-        sasl_plain_password=loaded.kafka_sasl_password,
-    )
+    from relay.bus import connecting  # noqa: PLC0415 - likewise
+
+    client = AIOKafkaClient(**connecting.options(loaded))
     try:
         await client.bootstrap()
         return f"{len(client.cluster.brokers())} brokers"

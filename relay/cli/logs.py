@@ -1,13 +1,12 @@
 """`relay logs`: a job's output, as it is now or as it comes.
 
-Without `-f` it is read as the API recorded it up to now. `--tail` counts lines, and the API bytes, so more and more is asked
-for until there are enough lines.
+Without `-f` it is what the API has recorded up to now. `--tail` counts lines and the API bytes, so more and more is asked for
+until there are enough lines; with `-f` what follows is read on from the last record that was shown.
 """
 
 from __future__ import annotations
 
-from contextlib import aclosing
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,8 +14,6 @@ from relay.cli import output
 from relay.cli.options import api_command, identifier
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from relay.client import Client
     from relay.client.types import Record, Stream
 
@@ -44,39 +41,33 @@ async def logs(
 ) -> None:
     """Write a job's output: its stdout to stdout and its stderr to stderr."""
     writer = output.Writer(raw=raw)
-    after = (0, 0)
-    if not follow or tail is not None:
-        records = await _recorded(client, job_id, attempt=attempt, stream=stream, tail=tail)
-        after = (records[-1]["attempt"], records[-1]["seq"]) if records else after
+    after: tuple[int, int] | None = None
+    if tail is not None:
+        records = await _tail(client, job_id, attempt=attempt, stream=stream, lines=tail)
+        after = (records[-1]["attempt"], records[-1]["seq"]) if records else None
         for record in last_lines(records, tail):
             writer.write(record)
     if follow:
-        coming = client.follow(job_id, attempt=attempt, stream=stream, after=after)
-        async with aclosing(cast("AsyncGenerator[Record]", coming)) as records_to_come:
-            async for record in records_to_come:
-                writer.write(record)
+        await output.copy(client.follow(job_id, attempt=attempt, stream=stream, after=after), writer)
+    elif tail is None:
+        await output.copy(client.output(job_id, attempt=attempt, stream=stream), writer)
     writer.close()
 
 
-async def _recorded(
-    client: Client, job_id: int, *, attempt: int | None, stream: Stream | None, tail: int | None
-) -> list[Record]:
-    """The output up to now; with `tail` at least that many lines of its end, if it has as many."""
-    if tail is None:
-        return await client.output(job_id, attempt=attempt, stream=stream)
+async def _tail(client: Client, job_id: int, *, attempt: int | None, stream: Stream | None, lines: int) -> list[Record]:
+    """The end of the output up to now, with at least that many lines if it has as many."""
     tail_bytes = _FIRST_TAIL_BYTES
     while True:
-        records = await client.output(job_id, attempt=attempt, stream=stream, tail_bytes=tail_bytes)
+        coming = client.output(job_id, attempt=attempt, stream=stream, tail_bytes=tail_bytes)
+        records = [record async for record in coming]
         data = b"".join(map(output.data_of, records))
-        if data.count(b"\n") > tail or len(data) < tail_bytes or tail_bytes > _LONGEST_TAIL_BYTES:
+        if data.count(b"\n") > lines or len(data) < tail_bytes or tail_bytes > _LONGEST_TAIL_BYTES:
             return records
         tail_bytes *= 8
 
 
-def last_lines(records: list[Record], lines: int | None) -> list[Record]:
-    """The records' last lines, over both streams in their order; None: all. A last line without an end counts."""
-    if lines is None:
-        return records
+def last_lines(records: list[Record], lines: int) -> list[Record]:
+    """The records' last lines, over both streams in their order. A last line without an end counts."""
     kept: list[Record] = []
     left = lines
     for index, record in enumerate(reversed(records)):

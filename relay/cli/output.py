@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import sys
-from typing import TYPE_CHECKING
+from contextlib import aclosing
+from typing import TYPE_CHECKING, cast
 
 from relay.cli import terminal
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
     from typing import TextIO
 
     from relay.client.types import Record
@@ -23,6 +25,17 @@ def data_of(record: Record) -> bytes:
     if "base64" in record:
         return base64.b64decode(record["base64"])
     return record.get("text", "").encode("utf-8", "surrogatepass")
+
+
+async def copy(
+    coming: AsyncIterator[Record], writer: Writer, *, may_write: Callable[[], Awaitable[object]] | None = None
+) -> None:
+    """Write records as they come; each waits for `may_write` first."""
+    async with aclosing(cast("AsyncGenerator[Record]", coming)) as records:
+        async for record in records:
+            if may_write is not None:
+                await may_write()
+            writer.write(record)
 
 
 class Writer:

@@ -95,10 +95,9 @@ async def _one(client: Client, document: Document, *, output: str, wait: bool, f
     job = await client.submit(document.value)
     if follow:
         from relay.cli import attend  # noqa: PLC0415 - needs asyncio, which is slow to import
-        from relay.cli.output import Writer  # noqa: PLC0415 - likewise
 
         terminal.say(f"job {job['id']}")
-        return exit_code_of(await attend.follow(client, job["id"], writer=Writer()))
+        return exit_code_of(await attend.follow(client, job["id"]))
     if output == "name":
         render.ids([job["id"]])
     else:

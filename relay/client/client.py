@@ -13,7 +13,7 @@ from uuid import uuid4
 from relay.client import follow
 from relay.client.resolve import Endpoint
 from relay.client.transport import FIRST_PATIENCE_S, PATIENCE_S, SILENCE_S, Call, Transport
-from relay.client.types import TERMINAL, Filters, Job, Record, Stream, Tree, Worker
+from relay.client.types import TERMINAL, Filters, Job, Record, Stats, Stream, Tree, Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -84,20 +84,32 @@ class Client:
         return cast("Tree", await self._get(f"/v1/jobs/{job_id}/tree"))
 
     def follow(
-        self, job_id: int, *, attempt: int | None = None, stream: Stream | None = None, after: tuple[int, int] = (0, 0)
+        self,
+        job_id: int,
+        *,
+        attempt: int | None = None,
+        stream: Stream | None = None,
+        after: tuple[int, int] | None = None,
     ) -> AsyncIterator[Record]:
-        """Output as it comes, until the job (or the `attempt`) has ended; from after the record `(attempt, seq)`."""
-        return follow.follow(
-            self._transport, f"/v1/jobs/{job_id}/logs", params=_log_params(attempt, stream), after=after
-        )
+        """Output as it comes, until the job (or the `attempt`) has ended.
 
-    async def output(
-        self, job_id: int, *, attempt: int | None = None, stream: Stream | None = None, tail_bytes: int | None = None
-    ) -> list[Record]:
+        `after`: from after that record (attempt, seq), and `(0, 0)` from the beginning; None: from the last attempt on.
+        """
+        params = [*_log_params(attempt, stream), ("follow", "true")]
+        return follow.records(self._transport, _logs(job_id), params=params, after=after)
+
+    def output(
+        self,
+        job_id: int,
+        *,
+        attempt: int | None = None,
+        stream: Stream | None = None,
+        tail_bytes: int | None = None,
+    ) -> AsyncIterator[Record]:
         """Output recorded up to now, of the last attempt by default; with `tail_bytes` only its end."""
         tail = [] if tail_bytes is None else [("tail", str(tail_bytes))]
-        answer = await self._get(f"/v1/jobs/{job_id}/logs", [*_log_params(attempt, stream), *tail])
-        return cast("list[Record]", answer["items"] if isinstance(answer, dict) else answer)
+        params = [*_log_params(attempt, stream), *tail]
+        return follow.records(self._transport, _logs(job_id), params=params, after=None)
 
     async def retry(self, job_id: int) -> Job:
         """Make a DEAD, FAILED or CANCELLED job PENDING with fresh retries."""
@@ -128,9 +140,9 @@ class Client:
         """Ask a worker to stop claiming and to end when its jobs have."""
         return cast("Worker | None", await self._post(f"/v1/workers/{worker_id}/drain", is_repeatable=True))
 
-    async def stats(self) -> dict[str, object]:
+    async def stats(self) -> Stats:
         """Counts by state and queue, oldest pending age, rates."""
-        return cast("dict[str, object]", await self._get("/v1/stats"))
+        return cast("Stats", await self._get("/v1/stats"))
 
     async def _get(self, path: str, params: Filters | None = None, *, silence_s: float = SILENCE_S) -> Any:
         return await self._transport.json(
@@ -153,6 +165,10 @@ class Client:
             if cursor is None:
                 break
         return items
+
+
+def _logs(job_id: int) -> str:
+    return f"/v1/jobs/{job_id}/logs"
 
 
 def _log_params(attempt: int | None, stream: Stream | None) -> Filters:

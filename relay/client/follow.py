@@ -1,4 +1,4 @@
-"""Follow a job's output over server-sent events: across cuts, restarts of the API and retries of the job.
+"""Read a job's output over server-sent events: across cuts, restarts of the API and retries of the job.
 
 The id of an event is `attempt:seq`. After a cut the stream is asked for again with the last id that was handed on, and what
 comes twice all the same is dropped, so a reader sees each record once and in order.
@@ -58,33 +58,33 @@ async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[Event]:
                 fields = {}
 
 
-async def follow(
-    transport: Transport, path: str, *, params: Filters, after: tuple[int, int] = (0, 0)
+async def records(
+    transport: Transport, path: str, *, params: Filters, after: tuple[int, int] | None
 ) -> AsyncIterator[Record]:
-    """Yield the records that come after `after` (attempt, seq) until the server says that the end is reached."""
+    """Yield records until the server says that the end is reached: those that come after `after` (attempt, seq).
+
+    None: from where the server begins by itself, which is the last attempt, or the tail that `params` asks for.
+    """
     last = after
     while True:
-        headers = {"Last-Event-ID": f"{last[0]}:{last[1]}"} if last > (0, 0) else {}
-        call = Call(
-            "GET",
-            path,
-            params=[*params, ("follow", "true")],
-            accept="text/event-stream",
-            headers=headers,
-            is_repeatable=True,
-        )
+        headers = {} if last is None else {"Last-Event-ID": f"{last[0]}:{last[1]}"}
+        call = Call("GET", path, params=params, accept="text/event-stream", headers=headers, is_repeatable=True)
         async with transport.open(call) as response:
             try:
                 async for event in events(response.content.iter_any()):
                     if event.kind == "end":
                         return
-                    if event.kind != "output":
+                    record = _record(event)
+                    if record is None:
                         continue
-                    record = cast("Record", json.loads(event.data))
                     position = (record["attempt"], record["seq"])
-                    if position > last:
+                    if last is None or position > last:
                         last = position
                         yield record
             except (aiohttp.ClientError, TimeoutError):
                 pass  # cut: ask again for what comes after the last record
         await asyncio.sleep(_PAUSE_S)
+
+
+def _record(event: Event) -> Record | None:
+    return cast("Record", json.loads(event.data)) if event.kind == "output" else None

@@ -88,3 +88,12 @@ class Record(TypedDict):
     stream: Stream
     text: NotRequired[str]
     base64: NotRequired[str]
+
+
+class Stats(TypedDict):
+    """Counts by state and by queue, and rates: `rates["completed_per_s"]["1m"]`."""
+
+    states: dict[str, int]
+    queues: dict[str, dict[str, float | None]]
+    oldest_pending_s: float | None
+    rates: dict[str, dict[str, float]]

@@ -52,8 +52,8 @@ _TEXTS: Mapping[str, str] = {
     "string_pattern_mismatch": "must be 1 to 63 of a-z, 0-9, '-' and '_', and begin with a letter or digit",
 }
 _LIMITS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "greater_than_equal": lambda ctx: f"must be at least {ctx['ge']:,}",
-    "less_than_equal": lambda ctx: f"must be at most {ctx['le']:,}",
+    "greater_than_equal": lambda ctx: f"must be at least {int(ctx['ge']):,}",
+    "less_than_equal": lambda ctx: f"must be at most {int(ctx['le']):,}",
     "string_too_long": lambda ctx: f"must have at most {ctx['max_length']:,} characters",
     "string_too_short": lambda _: "must not be empty",
     "too_long": lambda ctx: f"must have at most {ctx['max_length']:,} entries",

@@ -7,7 +7,7 @@ No `from __future__ import annotations` in modules that define models: pydantic 
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -93,10 +93,6 @@ def upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
-def _duration_schema(text: str) -> dict[str, Any]:
-    return {"anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}], "description": text, "examples": ["90s"]}
-
-
 def _positive(value: object) -> float:
     seconds = parse_duration(value)
     if seconds == 0:
@@ -104,9 +100,15 @@ def _positive(value: object) -> float:
     return seconds
 
 
-_DURATION_SCHEMA = _duration_schema("A Go-style duration (300ms, 90s, 5m, 1h30m) or a number of seconds.")
-Duration = Annotated[float, PlainValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
-PositiveDuration = Annotated[float, PlainValidator(_positive), WithJsonSchema(_DURATION_SCHEMA)]
+_DURATION_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}],
+        "description": "A Go-style duration (300ms, 90s, 5m, 1h30m) or a number of seconds.",
+        "examples": ["90s"],
+    }
+)
+Duration = Annotated[float, PlainValidator(parse_duration), _DURATION_SCHEMA]
+PositiveDuration = Annotated[float, PlainValidator(_positive), _DURATION_SCHEMA]
 Size = Annotated[
     int,
     PlainValidator(parse_size),
@@ -129,5 +131,5 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(c
 ExitCode = Annotated[int, Field(ge=0, le=255)]
 LowerCase = BeforeValidator(lower)
 UpperCase = BeforeValidator(upper)
-ExitCodes = Annotated[tuple[ExitCode, ...], Strict(False), Field(max_length=256), at_most(256)]
 Listed = Strict(False)  # a JSON list is a Python list, which strict mode would not take for a tuple
+ExitCodes = Annotated[tuple[ExitCode, ...], Listed, Field(max_length=256), at_most(256)]

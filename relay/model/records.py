@@ -1,6 +1,6 @@
 """Rows as the rest of Relay sees them, and the JSON that the API answers.
 
-Attribute names are the database's column names; `as_json` gives the contract's. `Job.spec` stays JSON text on its way
+Attribute names are the database's column names; `as_json` gives the API's names. `Job.spec` stays JSON text on its way
 from the database to the answer: `as_json_text` splices it in, since parsing and writing it again would cost more than
 the rest of the answer together.
 """
@@ -69,7 +69,7 @@ class Job:
         return JobRef(self.id, self.queue, self.lane)
 
     def as_json(self, *, attempts: Sequence[Attempt] | None = None) -> dict[str, object]:
-        """Give the contract's Job; with `attempts` only where they are handed in."""
+        """Give the job as the API answers it; with `attempts` only where they are handed in."""
         answer = self._head()
         answer["spec"] = json.loads(self.spec)
         if attempts is not None:
@@ -128,7 +128,7 @@ class Attempt:
     dropped_bytes: int = 0
 
     def as_json(self) -> dict[str, object]:
-        """Give the contract's Attempt."""
+        """Give the attempt as the API answers it."""
         return {
             "attempt": self.attempt,
             "outcome": self.outcome,
@@ -189,7 +189,7 @@ class Worker:
     state: str
 
     def as_json(self) -> dict[str, object]:
-        """Give the contract's Worker."""
+        """Give the worker as the API answers it."""
         return {
             "id": self.id,
             "host": self.host,

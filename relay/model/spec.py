@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, to_json
 
 from relay.model import backoff as backoffs
-from relay.model import faults, nesting
+from relay.model import faults, nesting, schema
 from relay.model.backoff import Backoff
 from relay.model.durations import format_duration
 from relay.model.part import (
@@ -46,9 +46,7 @@ from relay.model.times import format_time
 _LANES = {lane.label: lane for lane in Lane}
 MAX_LABELS = 32
 _UNNAMED: Any = None  # stands for "no name given" until the validator has put one there
-_NAME_SCHEMA = WithJsonSchema(
-    {"type": "string", "maxLength": MAX_NAME, "description": "Default: the command's base name."}
-)
+_NAME_SCHEMA = WithJsonSchema({"type": "string", "maxLength": MAX_NAME})
 
 
 def _listed(value: object) -> object:
@@ -63,14 +61,14 @@ def _listed(value: object) -> object:
 
 
 class _OneOrMany:
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        many = handler(schema)
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        many = handler(core)
         return {"anyOf": [many["items"], many]}
 
 
 class _BackoffSchema:
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [{"enum": ["exponential", "linear", "constant"]}, handler(schema)]}
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"enum": ["exponential", "linear", "constant"]}, handler(core)]}
 
 
 def _label_key(value: str) -> str:
@@ -102,7 +100,7 @@ LabelValue = Annotated[Text, Field(max_length=1000)]
 
 
 class JobSpec(Part):
-    """One job as asked for: contract §1's keys as attributes; durations in seconds, times in UTC, children as tuples."""
+    """One job as asked for. In memory durations are seconds, times are in UTC and children are tuples."""
 
     type: Annotated[Literal["SHELL"], UpperCase] = "SHELL"
     payload: Payload
@@ -190,7 +188,6 @@ _KEYS = {
     "limits": tuple(Limits.model_fields),
     "backoff": tuple(Backoff.model_fields),
 }
-from_normalised = JobSpec.from_normalised
 
 
 def parse_spec(raw: object, *, path: str = "") -> JobSpec:
@@ -212,4 +209,4 @@ def parse_spec(raw: object, *, path: str = "") -> JobSpec:
 
 def json_schema(*, ref_template: str = "#/$defs/{model}") -> dict[str, Any]:
     """Give the JSON Schema of a spec as submitted, with its parts under `$defs`."""
-    return JobSpec.model_json_schema(ref_template=ref_template)
+    return schema.described(JobSpec.model_json_schema(ref_template=ref_template))

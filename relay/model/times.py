@@ -27,11 +27,7 @@ def parse_time(value: object) -> datetime:
         raise ValueError(_EXPECTED)  # noqa: TRY004 - one kind of refusal for callers
     if value.tzinfo is None:
         raise ValueError("needs a zone: end it with Z, or an offset such as +02:00")
-    if (
-        not FIRST_YEAR < value.year < LAST_YEAR
-    ):  # the outer years are settled in UTC, where the edges of datetime are far
-        value = value.astimezone(UTC) if FIRST_YEAR - 1 <= value.year <= LAST_YEAR + 1 else value
-        if FIRST_YEAR - 1 <= value.year <= LAST_YEAR + 1:  # further out, the zone makes no difference and may overflow
+    if FIRST_YEAR - 1 <= value.year <= LAST_YEAR + 1:  # further out, the zone makes no difference and may overflow
         value = value.astimezone(UTC)
     if not FIRST_YEAR <= value.year <= LAST_YEAR:
         raise ValueError(f"must lie between the years {FIRST_YEAR} and {LAST_YEAR}")

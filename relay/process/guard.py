@@ -98,7 +98,7 @@ class Guard:
                     self._hear(os.fsdecode(line))
         except BlockingIOError:
             return
-        except (ValueError, KeyError):
+        except (ValueError, LookupError):
             self._rest = b""
         self._kill_worker()  # it has closed its end, or makes no sense
 

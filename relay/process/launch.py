@@ -23,7 +23,9 @@ class Launch:
 
     def __init__(self, command: Command) -> None:
         self._command = command
-        self._made: list[str] = []
+        self._user: User | None = None
+        self._folder: scratch.Folder | None = None
+        self._script: str | None = None
         self.argv: list[str] = []
         self.program = ""
         self.cwd = ""
@@ -32,8 +34,12 @@ class Launch:
     def prepare(self) -> None:
         """Make everything ready. Raises StartError, and OSError where the host is in trouble."""
         command = self._command
-        user = _find_user(command.run_as)
-        self.cwd = command.cwd or self._keep(scratch.make_folder(command.claim_id, user=user))
+        user = self._user = _find_user(command.run_as)
+        if command.cwd is None:
+            self._folder = scratch.take_folder(command.claim_id, user=user)
+            self.cwd = self._folder.path
+        else:
+            self.cwd = command.cwd
         argv = self._script_words(command.script, user) if command.command is None else [command.command]
         argv += command.args
         found = program.resolve(argv[0], command.env.get("PATH", ""), self.cwd, user=user)
@@ -52,17 +58,17 @@ class Launch:
         """Remove all that was made; the job's processes are gone. Idempotent."""
         if self.cgroup is not None:
             self.cgroup.remove()
-        while self._made:
-            await scratch.remove(self._made.pop())
-
-    def _keep(self, path: str) -> str:
-        self._made.append(path)
-        return path
+        folder, self._folder = self._folder, None
+        script, self._script = self._script, None
+        if folder is not None:
+            await scratch.give_folder(folder, user=self._user)
+        if script is not None:
+            await scratch.remove(script)
 
     def _script_words(self, script: str | None, user: User | None) -> list[str]:
         assert script is not None
         text = script.encode()
-        path = self._keep(scratch.make_file(f"{self._command.claim_id}.script", text, user=user))
+        path = self._script = scratch.make_file(f"{self._command.claim_id}.script", text, user=user)
         if not text.startswith(b"#!"):
             return ["/bin/sh", "-eu", path]
         words = program.shebang(text)

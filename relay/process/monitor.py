@@ -37,14 +37,9 @@ class Monitor:
         self._on_broken = on_broken
         self._is_limited = limits.memory is not None or limits.processes is not None
         self._pause_s = _EVERY_S
-        self._peak_bytes: int | None = None
+        self._is_broken = False
+        self.peak_bytes: int | None = None  # None if the job was gone before it was measured
         self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def peak_bytes(self) -> int | None:
-        """The most memory seen; None if the job was gone before it was measured."""
-        exact = self._cgroup.peak_bytes() if self._cgroup is not None else None
-        return self._peak_bytes if exact is None else exact
 
     def start(self) -> None:
         """Begin."""
@@ -52,18 +47,24 @@ class Monitor:
         self._timer = asyncio.get_running_loop().call_later(first_s, self._look)
 
     def stop(self) -> None:
-        """End. Idempotent."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """End; with a cgroup, what happened since the last look still counts. Idempotent."""
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer = None
+        if self._cgroup is not None:
+            self.peak_bytes = self._cgroup.peak_bytes()
+            self._tell(self._cgroup.broken_limit())
 
     def _look(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._look)
         if not self._is_limited:
             self._pause_s = min(2 * self._pause_s, _SELDOM_S)
-        broken = self._cgroup.broken_limit() if self._cgroup is not None else self._sample()
-        if broken is not None:
-            self.stop()
+        self._tell(self._cgroup.broken_limit() if self._cgroup is not None else self._sample())
+
+    def _tell(self, broken: str | None) -> None:
+        if broken is not None and not self._is_broken:
+            self._is_broken = True
             self._on_broken(broken)
 
     def _sample(self) -> str | None:
@@ -73,7 +74,7 @@ class Monitor:
             most = max(most, 1 << 22)
         seen = sample.measure(self._roots(), max_processes=most)
         if seen.processes:
-            self._peak_bytes = max(self._peak_bytes or 0, seen.rss_bytes, seen.largest_bytes)
+            self.peak_bytes = max(self.peak_bytes or 0, seen.rss_bytes, seen.largest_bytes)
         if limits.memory is not None and seen.rss_bytes > limits.memory:
             return "memory"
         if limits.processes is not None and seen.processes > limits.processes:

@@ -34,6 +34,7 @@ class Orphans:
         self.watcher = watcher
         self._leaders: dict[str, int | None] = {}  # of running attempts: claim id → its main process
         self._suspects: dict[int, frozenset[str]] = {}  # orphan → the claims it may belong to
+        self._seen: list[int] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def enter(self, claim_id: str) -> None:
@@ -80,10 +81,20 @@ class Orphans:
         return leader is not None and (leader in self.watcher.pids or tree.group_exists(leader))
 
     def _adopted(self) -> list[int]:
-        living = [pid for pid in tree.child_pids() if pid not in self.watcher.pids and not _is_reaped(pid)]
-        if living or self._suspects:
-            self._suspects = {pid: self._suspects.get(pid) or self._suspect(pid) for pid in living}
-        return living
+        """Give the adopted children that live.
+
+        One look serves all attempts whose tasks resume in the same turn of the loop: their main processes were reaped in an
+        earlier turn, and what these left was ours by then.
+        """
+        if self._seen is None:
+            self._seen = [pid for pid in tree.child_pids() if pid not in self.watcher.pids and not _is_reaped(pid)]
+            if self._seen or self._suspects:
+                self._suspects = {pid: self._suspects.get(pid) or self._suspect(pid) for pid in self._seen}
+            asyncio.get_running_loop().call_soon(self._forget_look)
+        return self._seen
+
+    def _forget_look(self) -> None:
+        self._seen = None
 
     def _suspect(self, pid: int) -> frozenset[str]:
         claim_id = tree.claim_of(pid)

@@ -60,6 +60,7 @@ class Execution:
         self._output = output
         self._on_starting = on_starting
         self._on_started = on_started
+        self._launch = Launch(command)
         self._child = Child(self._note_birth)
         self._ending: Ending | None = None
         self._broken_limit: str | None = None
@@ -77,10 +78,9 @@ class Execution:
             return self._result()
         self._orphans = orphans.current()
         self._orphans.enter(self._command.claim_id)
-        launch = Launch(self._command)
         try:
-            launch.prepare()
-            await self._execute(launch)
+            self._launch.prepare()
+            await self._execute()
         except StartError as error:
             return Result(Ending.START_ERROR, exit_code=error.code, error=str(error))
         except OSError as error:
@@ -89,8 +89,8 @@ class Execution:
             return Result(Ending.RELEASED, error=f"this host is in trouble: {error}")
         finally:
             self._output.finish()
-            await launch.clear()
             self._orphans.leave(self._command.claim_id)
+            await self._launch.clear()
         return self._result()
 
     def stop(self, ending: Ending) -> None:
@@ -103,48 +103,42 @@ class Execution:
         loop = asyncio.get_running_loop()
         self._kill_at = loop.time() + self._command.kill_grace_s
         self._timers.append(loop.call_at(self._kill_at, self.kill))
-        self._signal_all(signal.SIGTERM)
-        self._signal_all(signal.SIGCONT)
+        self._signal_all(signal.SIGTERM, signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill the tree at once; without a `stop` before, the attempt ends as RELEASED. Idempotent."""
         if self._child.exit is None:
             self._ending = self._ending or Ending.RELEASED
-        self._kill_at = 0.0
+        self._kill_at = 0.0  # no grace any more
         self._is_killed = True
         self._child.signal_group(signal.SIGKILL)  # what left the group is found once the main process is gone
 
-    async def _execute(self, launch: Launch) -> None:
-        pipes = Pipes(self._output.add)
-        feed: int | None = None
+    async def _execute(self) -> None:
+        pipes, feed = Pipes(self._output.add), None
         try:
-            own_stdin, feed = self._open_stdin()
-            try:
-                await self._spawn(launch, pipes, own_stdin)
-            finally:
-                pipes.close_child_ends()
-                if own_stdin >= 0:
-                    os.close(own_stdin)
-            await self._attend(launch, feed)
-            feed = None
+            if self._command.stdin is not None and not isinstance(self._command.stdin, str):
+                feed = stdin.Feed()
+            await self._spawn(pipes, feed)
+            await self._attend(feed)
             await pipes.drain(_DRAIN_S)
+        except BaseException:
+            if self._child.pid is not None:
+                await self._abort()
+            raise
         finally:
             pipes.close()
-            if feed is not None and self._child.pid is None:
-                os.close(feed)
+            if feed is not None:
+                feed.close()
 
-    def _open_stdin(self) -> tuple[int, int | None]:
-        """Give the child's end (or DEVNULL), and the end to feed if it is a stream."""
-        source = self._command.stdin
-        if source is None:
-            return asyncio.subprocess.DEVNULL, None
-        if isinstance(source, str):
-            return stdin.open_text(source), None
-        return os.pipe2(os.O_CLOEXEC)
-
-    async def _spawn(self, launch: Launch, pipes: Pipes, own_stdin: int) -> None:
-        self._on_starting()
+    async def _spawn(self, pipes: Pipes, feed: stdin.Feed | None) -> None:
+        """Start the main process. This process's copies of its descriptors are closed, whatever comes of it."""
+        source, launch, own_stdin = self._command.stdin, self._launch, stdin.null()
         try:
+            if isinstance(source, str):
+                own_stdin = stdin.open_text(source)
+            elif feed is not None:
+                own_stdin = feed.child_end
+            self._on_starting()
             await self._orphans.watcher.start(
                 self._child,
                 [word.encode() for word in launch.argv],
@@ -159,97 +153,104 @@ class Execution:
             if error.errno in program.HOST_ERRORS:
                 raise
             raise program.explain(error, launch.program, launch.cwd) from error
+        finally:
+            pipes.close_child_ends()
+            if own_stdin != stdin.null():
+                os.close(own_stdin)
 
-    async def _attend(self, launch: Launch, feed: int | None) -> None:
+    async def _attend(self, feed: stdin.Feed | None) -> None:
         """See the started child through to its end, and to that of its tree."""
-        if feed is None:
-            await self._watch(launch)
-            return
         source = self._command.stdin
-        assert source is not None
-        assert not isinstance(source, str)
+        if feed is None or source is None or isinstance(source, str):
+            await self._watch()
+            return
         async with asyncio.TaskGroup() as group:
             feeder = group.create_task(self._feed(feed, source))
-            await self._watch(launch)
+            await self._watch()
             feeder.cancel()
 
-    async def _feed(self, fd: int, source: AsyncIterator[bytes]) -> None:
+    async def _feed(self, feed: stdin.Feed, source: AsyncIterator[bytes]) -> None:
         try:
-            await stdin.feed(fd, source)
+            await feed.run(source)
         except Exception as error:  # noqa: BLE001 - whatever it is, the job must not go on with half of its input
             self._error = f"its standard input could not be read: {error}"
             self.stop(Ending.RELEASED)
 
-    async def _watch(self, launch: Launch) -> None:
-        command, loop = self._command, asyncio.get_running_loop()
-        target = Target(
-            command.claim_id, self._child.pid, self._child.start, launch.cgroup and str(launch.cgroup.folder)
-        )
+    async def _watch(self) -> None:
+        command = self._command
         if command.timeout_s:
+            loop = asyncio.get_running_loop()
             self._timers.append(loop.call_later(command.timeout_s, self.stop, Ending.TIMED_OUT))
-        self._monitor = Monitor(command.limits, launch.cgroup, roots=self._roots, on_broken=self._break)
+        self._monitor = Monitor(command.limits, self._launch.cgroup, roots=self._roots, on_broken=self._break)
         self._monitor.start()
         try:
             await self._child.wait()
-            await self._clean(target)
-        except asyncio.CancelledError:
-            self.kill()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_ABORT_S):
-                    await self._child.wait()
-                    await self._clean(target)
-            raise
+            self._monitor.stop()
+            await self._clean()
         finally:
             self._monitor.stop()
             for timer in self._timers:
                 timer.cancel()
 
-    async def _clean(self, target: Target) -> None:
+    async def _abort(self) -> None:
+        self.kill()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ABORT_S):
+                await self._child.wait()
+                await self._clean()
+
+    async def _clean(self) -> None:
         """Kill what outlived the main process, until nothing does; while the grace of a stop lasts, only wait for it."""
         end = self._child.exit
         assert end is not None
-        if not end.has_group and not self._orphans.of(target.claim_id):
+        if not end.has_group and not self._orphans.of(self._command.claim_id):
             return
         loop = asyncio.get_running_loop()
         began, pause_s, clean_looks, is_told = loop.time(), _PAUSE_S, 0, False
         while clean_looks < 2:
-            clean_looks = 0 if self._look(target) else clean_looks + 1
+            clean_looks = 0 if self._look() else clean_looks + 1
             if loop.time() - began > _UNKILLABLE_S and not is_told and not self._has_grace():
                 is_told = True
-                _log.warning("attempt.unkillable", claim_id=target.claim_id)
+                _log.warning("attempt.unkillable", claim_id=self._command.claim_id)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _MAX_PAUSE_S)
 
-    def _look(self, target: Target) -> bool:
+    def _look(self) -> bool:
         """Look once for processes that are left, and kill them unless they still have grace. True: there are some."""
         try:
             if self._has_grace():
-                return bool(self._orphans.left_by(target))
-            found = self._orphans.kill_left_by(target)
+                return bool(self._orphans.left_by(self._target))
+            found = self._orphans.kill_left_by(self._target)
         except OSError as error:  # out of descriptors: what can't be seen isn't clean
-            _log.warning("attempt.unseen", claim_id=target.claim_id, error=str(error))
+            _log.warning("attempt.unseen", claim_id=self._command.claim_id, error=str(error))
             return True
         if not self._is_killed:
             self._leftover.update((proc.pid, proc.start) for proc in found)
         return bool(found)
 
+    @property
+    def _target(self) -> Target:
+        cgroup = self._launch.cgroup
+        folder = None if cgroup is None else str(cgroup.folder)
+        return Target(self._command.claim_id, self._child.pid, self._child.start, folder)
+
     def _has_grace(self) -> bool:
         return self._kill_at is not None and asyncio.get_running_loop().time() < self._kill_at
 
-    def _signal_all(self, sig: signal.Signals) -> None:
-        """Signal the group, then what left it."""
-        self._child.signal_group(sig)
-        pid = self._child.pid
-        others = self._orphans.left_by(Target(self._command.claim_id, pid, self._child.start))
-        signal_each([proc for proc in others if proc.pgid != pid], sig)
+    def _signal_all(self, *sigs: signal.Signals) -> None:
+        """Send the signals to the group, then to what left it."""
+        for sig in sigs:
+            self._child.signal_group(sig)
+        others = [proc for proc in self._orphans.left_by(self._target) if proc.pgid != self._child.pid]
+        for sig in sigs:
+            signal_each(others, sig)
 
     def _roots(self) -> list[int]:
         return [self._child.pid, *self._orphans.of(self._command.claim_id)] if self._child.pid is not None else []
 
     def _break(self, limit: str) -> None:
-        if self._child.exit is None and self._ending is None:
-            self._ending = Ending.LIMIT
-            self._broken_limit = limit
+        if self._ending is None:
+            self._ending, self._broken_limit = Ending.LIMIT, limit
         self.kill()
 
     def _note_birth(self, pid: int, start: int) -> None:

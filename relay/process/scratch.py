@@ -16,7 +16,7 @@ import re
 import shutil
 import stat
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay import log
 from relay.process import tree
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 _log = log.get(__name__)
 _ROOT_NAME = re.compile(r"relay-(\d+)-(\d+)-(\d+)-\w+")
 _REMOVE_S = 60.0
+_SPARE = 64
 _REMOVE = 'chmod -R u+rwX -- "$1" 2>/dev/null; rm -rf -- "$1"'
+
+_spare: dict[int | None, list[Folder]] = {}  # by user id
 
 
 @functools.cache
@@ -43,16 +46,50 @@ def remove_root() -> None:
     """Remove the root at the end of the process; it is made anew if it is needed again."""
     path = root()
     root.cache_clear()
+    _spare.clear()
     shutil.rmtree(path, ignore_errors=True)
 
 
-def make_folder(name: str, *, user: User | None) -> str:
-    """Make a private folder in the root, owned by `user` (None: this process's)."""
+class Folder(NamedTuple):
+    """A private folder and what it looked like when it was made: untouched, it serves the next attempt."""
+
+    path: str
+    facts: tuple[int, ...]
+
+
+def take_folder(name: str, *, user: User | None) -> Folder:
+    """Give an empty private folder in the root, owned by `user` (None: this process's)."""
+    spare = _spare.get(user and user.uid, [])
+    while spare:
+        folder = spare.pop()
+        if _facts(folder.path) == folder.facts:
+            return folder
     path = f"{_root_for(user)}/{name}"
-    os.mkdir(path, 0o700)  # noqa: PTH102 - twice per attempt: no path objects on the hot path
+    os.mkdir(path, 0o700)  # noqa: PTH102 - on the hot path: no path objects
     if user is not None:
         os.chown(path, user.uid, user.gid)
-    return path
+    return Folder(path, _facts(path))
+
+
+async def give_folder(folder: Folder, *, user: User | None) -> None:
+    """Take a folder back: it is removed, or kept for another attempt if this one never touched it.
+
+    Making and removing one costs up to 0.4 ms on a busy ext4, half of what a short job costs altogether.
+    """
+    spare = _spare.setdefault(user and user.uid, [])
+    if len(spare) < _SPARE and _facts(folder.path) == folder.facts and not os.listdir(folder.path):  # noqa: PTH208
+        spare.append(folder)
+    else:
+        await remove(folder.path)
+
+
+def _facts(path: str) -> tuple[int, ...]:
+    """Give what changes when anything is done to a folder; a listing is needed too, since clocks are coarse."""
+    try:
+        facts = os.lstat(path)
+    except OSError:
+        return ()
+    return facts.st_ino, facts.st_mode, facts.st_uid, facts.st_ctime_ns
 
 
 def make_file(name: str, text: bytes, *, user: User | None) -> str:
@@ -74,7 +111,7 @@ def make_file(name: str, text: bytes, *, user: User | None) -> str:
 
 
 async def remove(path: str) -> None:
-    """Remove what `make_folder` or `make_file` made, whatever it has become. Idempotent; takes at most a minute."""
+    """Remove a file or a folder of the root, whatever it has become. Idempotent; takes at most a minute."""
     try:
         mode = os.lstat(path).st_mode
         if stat.S_ISDIR(mode):
@@ -99,7 +136,7 @@ async def _remove_full(path: str) -> None:
                 await remover.wait()
         except TimeoutError:
             remover.kill()
-    if os.path.lexists(path):
+    if os.path.lexists(path):  # noqa: ASYNC240 - one look
         _log.warning("scratch.left", path=path)
 
 

@@ -8,6 +8,7 @@ Writes go to the page cache; they are not synced, since output of a dead worker'
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 import tempfile
@@ -153,7 +154,7 @@ class Tail:
     def pieces(self) -> Iterator[Piece]:
         """Give what is kept, oldest first, a piece at a time."""
         starts = [*self._segments, (self._total, 0.0)]
-        for (start, ts), (end, _) in zip(starts, starts[1:], strict=False):
+        for (start, ts), (end, _) in itertools.pairwise(starts):
             position = max(start, self._first)
             while position < end:
                 data = self._read(position, min(PIECE_BYTES, end - position))

@@ -148,8 +148,9 @@ def kill_round(
     for target in targets:
         if target.cgroup is not None:
             kill_cgroup(target.cgroup)
+    procs = snapshot() if procs is None else procs
     found = list({*find(targets, procs=procs), *also})
-    _kill_groups({target.leader for target in targets}, found)
+    _kill_groups(targets, {proc.pgid for proc in found}, procs)
     signal_each(found, signal.SIGKILL)
     return found
 
@@ -241,14 +242,15 @@ def _alive_from(roots: Iterable[int], procs: Mapping[int, Proc]) -> list[Proc]:
     return [proc for proc in found if not is_dead(proc)]
 
 
-def _kill_groups(leaders: set[int | None], found: Iterable[Proc]) -> None:
-    """Kill whole groups, each in one call that a fork can't outrun; only if one just found is in it still."""
-    for proc in found:
-        now = _read_proc(proc.pid) if proc.pgid in leaders else None
-        if now is not None and (now.start, now.pgid) == (proc.start, proc.pgid):
-            leaders.discard(proc.pgid)
+def _kill_groups(targets: Iterable[Target], groups: Collection[int], procs: Mapping[int, Proc]) -> None:
+    """Kill whole groups, each in one call that no fork outruns; none whose leader's pid has gone to another since the scan."""
+    for target in targets:
+        leader = target.leader
+        if leader is None or leader not in groups or _is_reused(target, procs):
+            continue
+        if start_time(leader) in {None, procs[leader].start if leader in procs else None}:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(proc.pgid, signal.SIGKILL)
+                os.killpg(leader, signal.SIGKILL)
 
 
 def _signal(proc: Proc, sig: int) -> bool:

@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.process import tree
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable, Mapping, Sequence
 
     Callback = Callable[..., object]
@@ -160,13 +160,16 @@ class Watcher(asyncio.PidfdChildWatcher):
         return True
 
     def _reap(self, pid: int) -> None:
-        _, status, usage = os.wait4(pid, 0)
+        try:
+            _, status, usage = os.wait4(pid, 0)
+            returncode, cpu_s = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+        except ChildProcessError:  # asyncio killed and reaped it itself: its start was cancelled
+            returncode, cpu_s = -signal.SIGKILL, 0.0
         has_group = tree.group_exists(pid)
         pidfd, child, callback, args = self._children.pop(pid)
         assert self._events is not None
         self._events.remove_reader(pidfd)
         os.close(pidfd)
-        returncode = os.waitstatus_to_exitcode(status)
         if child is not None:
-            child.end(Exit(returncode, usage.ru_utime + usage.ru_stime, has_group))
+            child.end(Exit(returncode, cpu_s, has_group))
         callback(pid, returncode, *args)

@@ -19,6 +19,7 @@ from relay.model.results import Ending, Result
 from relay.model.spec import JobSpec
 from relay.process import output, run
 from relay.process.command import Parent, command_for
+from relay.process.link import StartRefused
 from relay.store.finish import Finish
 from relay.worker import trust
 from relay.worker.roster import Claim, Phase
@@ -113,6 +114,8 @@ class Attempts:
                 return None
             try:
                 return await claim.execution.run()
+            except StartRefused:
+                return None
             finally:
                 self._link.ended(facts.claim_id)
 

@@ -60,11 +60,21 @@ class Claimer:
         self._known: set[int] = set()
         self._messages: dict[int, list[Message]] = {}
         self._wake = asyncio.Event()
+        self._settled = asyncio.Event()
 
     @property
     def room(self) -> int:
         """How many more jobs may be wanted now: free slots less what waits for them."""
         return max(0, self._roster.free - len(self._wanted))
+
+    async def wait_room(self) -> None:
+        """Wait until there is room."""
+        while self.room == 0:
+            self._settled.clear()
+            if self._roster.free:
+                await self._settled.wait()
+            else:
+                await self._roster.wait_free()
 
     def want(self, job_ids: Iterable[int], *, is_first: bool = False) -> None:
         """Ask for these jobs; `is_first` puts them before what waits already (a named lock's next waiter)."""
@@ -94,6 +104,7 @@ class Claimer:
     def _settle(self, batch: Sequence[int], started: int) -> None:
         self._roster.give(len(batch) - started)
         self._known.difference_update(batch)
+        self._settled.set()
         done = [message for job_id in batch for message in self._messages.pop(job_id, ())]
         if done:
             self._consumer.mark_done(done)

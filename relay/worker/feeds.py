@@ -13,14 +13,13 @@ import random
 from typing import TYPE_CHECKING
 
 from relay import errors, log
-from relay.store import claims, due
+from relay.store import bad_messages, claims, due
 from relay.store.connection import connection
 
 if TYPE_CHECKING:
     from relay.bus import Consumer
     from relay.store.connection import Connection, Pool
     from relay.worker.claimer import Claimer
-    from relay.worker.roster import Roster
 
 _log = log.get(__name__)
 
@@ -33,28 +32,37 @@ _SELDOM = 5  # looks
 _MOST = 256  # jobs a look
 
 
-async def feed_from_kafka(consumer: Consumer, claimer: Claimer, roster: Roster) -> None:
+async def feed_from_kafka(pool: Pool, consumer: Consumer, claimer: Claimer) -> None:
     """Fetch messages while there is room, until cancelled. The fetch itself is bounded, and never cut short."""
     while True:
-        if claimer.room == 0:
-            await roster.wait_free()
-        messages = await consumer.fetch(claimer.room, wait_s=_FETCH_S)
-        if messages:
-            claimer.want_messages(messages)
-        else:
-            await asyncio.sleep(0)
+        await claimer.wait_room()
+        claimer.want_messages(await consumer.fetch(claimer.room, wait_s=_FETCH_S))
+        await _keep_bad(pool, consumer)
+
+
+async def _keep_bad(pool: Pool, consumer: Consumer) -> None:
+    """Keep messages that name no job where people can look at them; without PostgreSQL they come again."""
+    bad = consumer.take_bad()
+    if not bad:
+        return
+    _log.warning("messages.bad", messages=len(bad), problem=bad[0].problem, topic=bad[0].tp.topic)
+    try:
+        async with connection(pool) as conn:
+            await bad_messages.keep_bad_messages(
+                conn, [(each.tp.topic, each.tp.partition, each.offset, each.problem, each.head) for each in bad]
+            )
+    except errors.Unavailable:
+        return
+    consumer.mark_done(bad)
 
 
 class Stealer:
     """Looks for overdue jobs every second; when it found as many as it could take, again as soon as there is room."""
 
-    def __init__(
-        self, pool: Pool, consumer: Consumer, claimer: Claimer, roster: Roster, *, queues: tuple[str, ...]
-    ) -> None:
+    def __init__(self, pool: Pool, consumer: Consumer, claimer: Claimer, *, queues: tuple[str, ...]) -> None:
         self._pool = pool
         self._consumer = consumer
         self._claimer = claimer
-        self._roster = roster
         self._queues = queues
         self._rng = random.Random()  # noqa: S311 - spreads workers over candidates, no secret
 
@@ -68,8 +76,7 @@ class Stealer:
             if is_silent or looks % _SELDOM == 0:
                 is_full = await self._look(_OVERDUE_WHEN_SILENT_S if is_silent else _OVERDUE_S)
             if is_full:
-                await self._roster.wait_free()
-                await asyncio.sleep(0.01)
+                await self._claimer.wait_room()
             else:
                 await asyncio.sleep(_LOOK_S)
 

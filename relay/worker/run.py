@@ -31,7 +31,7 @@ from relay.worker.roster import Roster
 from relay.worker.shipper import Shipper
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
     from uuid import UUID
 
     from relay.config import Settings
@@ -151,7 +151,7 @@ async def _work(settings: Settings, stores: _Stores, link: GuardLink, drain: Dra
             return await _serve(settings, stores, parts, link=link, drain=drain, worker_id=worker_id)
     except* Forgotten:
         _log.error("worker.forgotten", worker_id=worker_id)
-        return 1
+    return 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ async def _serve(
     settings: Settings, stores: _Stores, parts: _Parts, *, link: GuardLink, drain: Drain, worker_id: int
 ) -> int:
     """Run all parts; drain when asked; end them in the order in which they need each other."""
-    stealer = feeds.Stealer(stores.pool, stores.consumer, parts.claimer, parts.roster, queues=settings.queues)
+    stealer = feeds.Stealer(stores.pool, stores.consumer, parts.claimer, queues=settings.queues)
     async with asyncio.TaskGroup() as tasks:
         kept = [
             tasks.create_task(each)
@@ -187,7 +187,7 @@ async def _serve(
             tasks.create_task(each)
             for each in (
                 stores.consumer.run(),
-                feeds.feed_from_kafka(stores.consumer, parts.claimer, parts.roster),
+                feeds.feed_from_kafka(stores.pool, stores.consumer, parts.claimer),
                 parts.claimer.serve(),
                 stealer.serve(),
             )
@@ -206,14 +206,8 @@ async def _serve(
 
 async def _wait_end(link: GuardLink, drain: Drain) -> bool:
     """Wait for a drain (True) or the guard's death (False)."""
-    async with asyncio.TaskGroup() as tasks:
-        asked = tasks.create_task(drain.wait_asked())
-        closed = tasks.create_task(link.wait_closed())
-        await asyncio.wait((asked, closed), return_when=asyncio.FIRST_COMPLETED)
-        is_guarded = not closed.done()
-        asked.cancel()
-        closed.cancel()
-    return is_guarded
+    await _first(drain.wait_asked(), link.wait_closed())
+    return not link.is_closed
 
 
 async def _drain(settings: Settings, roster: Roster, drain: Drain, link: GuardLink) -> None:
@@ -240,13 +234,15 @@ async def _kill_all(roster: Roster) -> None:
             await roster.wait_empty()
 
 
-async def _first(*waits: object) -> None:
+async def _first(*waits: Coroutine[object, object, None]) -> None:
     """Wait until the first of these has ended, and cancel the others."""
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(wait) for wait in waits]  # type: ignore[arg-type]
-        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        for task in running:
-            task.cancel()
+        running = [tasks.create_task(wait) for wait in waits]
+        try:
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in running:
+                task.cancel()
 
 
 async def _forget_worker(pool: Pool, worker_id: int) -> None:

@@ -1,7 +1,7 @@
 -- Cancel a job: at once where it doesn't run; where it does, its worker is asked to, and the first request's time stands.
--- $1 job_id bigint
--- $2 actor text
--- No row means: there is no such job. Else status is the one before; COMPLETED, DEAD and CANCELLED are left as they are.
+-- $1 bigint  job id
+-- $2 text    actor
+-- No row: there is no such job. Else status is the one before; COMPLETED, DEAD and CANCELLED are left as they are.
 -- claim_id is null already in the row that was locked: see retry_jobs.
 WITH target AS MATERIALIZED (
     SELECT jobs.id, jobs.status, jobs.lock, jobs.cancel_requested_at FROM jobs WHERE jobs.id = $1 FOR UPDATE

@@ -7,11 +7,17 @@ WITH part AS (
      WHERE status = 'PENDING' AND lock IS NULL
      GROUP BY queue, status
     UNION ALL
-    SELECT queue, status, count(*), min(run_at) FROM jobs WHERE status = 'PENDING' AND lock IS NOT NULL GROUP BY queue, status
+    SELECT queue, status, count(*), min(run_at)
+      FROM jobs
+     WHERE status = 'PENDING' AND lock IS NOT NULL
+     GROUP BY queue, status
     UNION ALL
     SELECT queue, status, count(*), NULL FROM jobs WHERE status = 'RUNNING' GROUP BY queue, status
     UNION ALL
-    SELECT queue, status, count(*), NULL FROM jobs WHERE status IN ('FAILED', 'DEAD', 'CANCELLED') GROUP BY queue, status
+    SELECT queue, status, count(*), NULL
+      FROM jobs
+     WHERE status IN ('FAILED', 'DEAD', 'CANCELLED')
+     GROUP BY queue, status
 )
 SELECT queue, status, sum(jobs)::bigint AS jobs, min(oldest_at) AS oldest_at, clock_timestamp() AS now
   FROM part

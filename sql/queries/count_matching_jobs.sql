@@ -1,17 +1,17 @@
 -- How many jobs match all filters.
--- $1 statuses text[]: null: any
--- $2 queues text[]: null: any
--- $3 name text: null: any
--- $4 labels jsonb: an object whose pairs the job's labels must have; null: any
--- $5 parent_id bigint: null: any
--- $6 worker_id bigint: null: any
--- $7 created_after timestamptz: null: any
--- $8 created_before timestamptz: null: any
--- $9 first_id bigint: only this id and later ones
--- $10 before_id bigint: only earlier ids than this
+-- $1 text[]       statuses; null: any
+-- $2 text[]       queues; null: any
+-- $3 text         name; null: any
+-- $4 jsonb        labels: an object whose pairs the job's labels must have; null: any
+-- $5 bigint       parent id; null: any
+-- $6 bigint       worker id; null: any
+-- $7 timestamptz  created after; null: any
+-- $8 timestamptz  created before; null: any
+-- $9 bigint       first id: only this id and later ones
+-- $10 bigint      before id: only earlier ids than this
 -- Always one row.
--- To be planned for each call's own values (force_custom_plan): then conditions on null parameters vanish, a list of one becomes an
--- equality that an index keeps in order, and PENDING becomes the two halves that have an index each.
+-- To be planned for each call's own values (plan_for_values): then conditions on null parameters vanish, a list of one
+-- becomes an equality that an index keeps in order, and PENDING becomes the two halves that have an index each.
 SELECT count(*) AS jobs
   FROM jobs
   JOIN job_specs ON job_specs.job_id = jobs.id

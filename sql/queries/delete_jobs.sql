@@ -1,7 +1,7 @@
 -- Delete terminal jobs with all that belongs to them: spec, attempts, output, idempotency key. The audit stays.
--- $1 job_ids bigint[]
--- $2 statuses text[]: of COMPLETED, DEAD, CANCELLED: those that may be deleted now
--- $3 actor text
+-- $1 bigint[]  job ids
+-- $2 text[]    statuses: of COMPLETED, DEAD, CANCELLED: those that may be deleted now
+-- $3 text      actor
 -- No row for an id: there is no such job. Else status is the last one; is_deleted tells whether it was one of $2.
 WITH target AS MATERIALIZED (
     SELECT jobs.id, jobs.status

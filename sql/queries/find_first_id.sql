@@ -1,6 +1,7 @@
--- The first job id at or after which no job is older than this: bisection over the ids, since there is no exact index on created_at.
--- $1 created_at timestamptz
--- Null: all jobs are older. Ids are handed out before created_at is taken, so leave a margin of more than a statement's duration.
+-- The first job id from which on no job is older than this. By bisection over the ids: created_at has no exact index.
+-- $1 timestamptz  created at
+-- Always one row; null where there are no jobs. Ids are drawn before created_at is taken, so leave a margin of more than
+-- a statement's duration.
 WITH RECURSIVE search AS (
     SELECT (SELECT min(job_specs.job_id) FROM job_specs) AS low, (SELECT max(job_specs.job_id) FROM job_specs) + 1 AS high
     UNION ALL

@@ -1,4 +1,4 @@
 -- One token, good or not.
--- $1 id bigint
--- No row means: there is no such token.
+-- $1 bigint  id
+-- No row: there is no such token.
 SELECT id, name, scope, created_at, expires_at, revoked_at, sha256 FROM tokens WHERE id = $1

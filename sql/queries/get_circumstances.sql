@@ -1,4 +1,4 @@
--- Read all that says why one job is where it is: its own state, its last attempt and worker, who holds its lock, and what waits.
+-- All that says why one job is where it is: its state, its last attempt and worker, who holds its lock, and what waits.
 -- $1 bigint  job id
 -- No row: there is no such job. Counts of jobs ahead stop at 10,000. A worker listens while it is active and was seen
 -- within two of its lease TTLs.
@@ -28,7 +28,8 @@ SELECT job.id, job.queue, job.status, job.reason, job.dispatched, job.run_at, jo
        attempts.broken_limit, attempts.error,
        workers.host AS worker_host, workers.state AS worker_state, workers.seen_at AS worker_seen_at,
        COALESCE(workers.state = 'lost'
-                OR workers.seen_at < clock_timestamp() - make_interval(secs => workers.lease_ttl_s), true) AS is_worker_silent,
+                OR workers.seen_at < clock_timestamp() - make_interval(secs => workers.lease_ttl_s),
+                true) AS is_worker_silent,
        holder.id AS holder_id, holder.started_at AS holder_started_at,
        (SELECT count(*)::integer FROM listening) AS listening,
        (SELECT COALESCE(sum(listening.slots), 0)::integer FROM listening) AS slots,
@@ -39,7 +40,7 @@ SELECT job.id, job.queue, job.status, job.reason, job.dispatched, job.run_at, jo
           FROM (SELECT 1
                   FROM jobs
                  WHERE jobs.queue = job.queue AND jobs.status = 'PENDING' AND jobs.lock IS NULL
-                   AND jobs.run_at <= clock_timestamp()
+                   AND jobs.run_at <= (SELECT clock_timestamp())
                    AND (jobs.lane, jobs.run_at, jobs.id) < (job.lane, job.run_at, job.id)
                  LIMIT 10000) AS ahead) AS ahead,
        (SELECT count(*)::integer

@@ -1,6 +1,6 @@
 -- One job.
--- $1 job_id bigint
--- No row means: there is no such job.
+-- $1 bigint  job id
+-- No row: there is no such job.
 SELECT jobs.id, job_specs.name, jobs.queue, jobs.lane, jobs.status, jobs.reason, jobs.parent_id, jobs.worker_id,
        job_specs.labels, jobs.lock, jobs.run_at, jobs.created_at, jobs.started_at, jobs.finished_at, jobs.max_retries,
        jobs.retries_used, job_specs.spec, jobs.attempt, jobs.round, jobs.dispatched, jobs.expires_at,

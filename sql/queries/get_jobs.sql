@@ -1,5 +1,5 @@
 -- Jobs by id.
--- $1 job_ids bigint[]
+-- $1 bigint[]  job ids
 -- No row for an id: there is no such job.
 SELECT jobs.id, job_specs.name, jobs.queue, jobs.lane, jobs.status, jobs.reason, jobs.parent_id, jobs.worker_id,
        job_specs.labels, jobs.lock, jobs.run_at, jobs.created_at, jobs.started_at, jobs.finished_at, jobs.max_retries,

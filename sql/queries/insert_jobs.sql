@@ -1,27 +1,27 @@
 -- Insert jobs with their specs, idempotency keys, named locks and audit rows: many requests at once.
--- $1 queues text[]
--- $2 lanes smallint[]
--- $3 run_ats timestamptz[]: null: now; like all arrays where a null element means none, it may be null as a whole
--- $4 delays_s double precision[]: null: none
--- $5 expires_ats timestamptz[]: null: never
--- $6 max_retries integer[]
--- $7 fail_on_loss boolean[]
--- $8 has_children boolean[]
--- $9 locks text[]: null: no named lock
--- $10 names text[]
--- $11 labels jsonb[]: null: none
--- $12 specs jsonb[]
--- $13 actors text[]: null: no audit row (a chain's child)
--- $14 keys text[]: null: no idempotency key
--- $15 fingerprints bytea[]
--- $16 parent_ids bigint[]
--- $17 parent_edges text[]
--- $18 edge_indexes integer[]
--- $19 parent_rounds integer[]
--- No row for a job (n counts from 1): its idempotency key is taken. Read who has it with list_idempotency_keys, in a new statement: this
--- one does not see a key that was committed while it waited for it.
--- Keys and lock names are inserted in order, so that two such statements never wait for each other. A job that has expired already
--- is inserted DEAD.
+-- $1 text[]              queues
+-- $2 smallint[]          lanes
+-- $3 timestamptz[]       earliest times; null: now; an array of nulls only may be null as a whole
+-- $4 double precision[]  delays in seconds; null: none
+-- $5 timestamptz[]       expiries; null: never
+-- $6 integer[]           max retries
+-- $7 boolean[]           fail on loss
+-- $8 boolean[]           has children
+-- $9 text[]              locks; null: no named lock
+-- $10 text[]             names
+-- $11 jsonb[]            labels; null: none
+-- $12 jsonb[]            specs
+-- $13 text[]             actors; null: no audit row (a chain's child)
+-- $14 text[]             keys; null: no idempotency key
+-- $15 bytea[]            fingerprints
+-- $16 bigint[]           parent ids
+-- $17 text[]             parent edges
+-- $18 integer[]          edge indexes
+-- $19 integer[]          parent rounds
+-- No row for a job (n counts from 1): its idempotency key is taken. Read who has it with list_idempotency_keys, in a new
+-- statement: this one does not see a key that was committed while it waited for it.
+-- Keys and lock names are inserted in order, so that two such statements never wait for each other. A job that has
+-- expired already is inserted DEAD.
 WITH clock AS MATERIALIZED (
     SELECT clock_timestamp() AS now
 ), wanted AS MATERIALIZED (
@@ -38,7 +38,10 @@ WITH clock AS MATERIALIZED (
                    spec, actor, key, fingerprint, parent_id, parent_edge, edge_index, parent_round, n)
 ), reserved AS (
     INSERT INTO idempotency_keys (key, job_id, fingerprint)
-    SELECT wanted.key, wanted.id, wanted.fingerprint FROM wanted WHERE wanted.key IS NOT NULL ORDER BY wanted.key, wanted.id
+    SELECT wanted.key, wanted.id, wanted.fingerprint
+      FROM wanted
+     WHERE wanted.key IS NOT NULL
+     ORDER BY wanted.key, wanted.id
     ON CONFLICT (key) DO NOTHING
     RETURNING job_id
 ), accepted AS MATERIALIZED (
@@ -55,14 +58,15 @@ WITH clock AS MATERIALIZED (
     SELECT accepted.id, accepted.queue, accepted.lane,
            CASE WHEN accepted.is_expired THEN 'DEAD' ELSE 'PENDING' END,
            CASE WHEN accepted.is_expired THEN 'expired' END,
-           accepted.is_due AND accepted.lock IS NULL, accepted.due_at, accepted.expires_at, accepted.max_retries, accepted.fail_on_loss,
-           accepted.has_children, accepted.lock, accepted.now,
+           accepted.is_due AND accepted.lock IS NULL, accepted.due_at, accepted.expires_at, accepted.max_retries,
+           accepted.fail_on_loss, accepted.has_children, accepted.lock, accepted.now,
            CASE WHEN accepted.is_expired THEN accepted.now END,
            accepted.parent_id, accepted.parent_edge, accepted.edge_index, accepted.parent_round
       FROM accepted
 ), described AS (
     INSERT INTO job_specs (job_id, queue, name, labels, spec, created_at)
-    SELECT accepted.id, accepted.queue, accepted.name, coalesce(accepted.labels, '{}'), accepted.spec, accepted.now FROM accepted
+    SELECT accepted.id, accepted.queue, accepted.name, coalesce(accepted.labels, '{}'), accepted.spec, accepted.now
+      FROM accepted
 ), audited AS (
     INSERT INTO audit (at, actor, action, job_id)
     SELECT accepted.now, accepted.actor, 'job.submit', accepted.id FROM accepted WHERE accepted.actor IS NOT NULL

@@ -1,10 +1,10 @@
 -- Store a new token, with its audit row.
--- $1 id bigint
--- $2 name text
--- $3 scope text
--- $4 sha256 bytea
--- $5 expires_at timestamptz: null: never
--- $6 actor text
+-- $1 bigint       id
+-- $2 text         name
+-- $3 text         scope
+-- $4 bytea        SHA-256
+-- $5 timestamptz  expires at; null: never
+-- $6 text         actor
 -- Always one row.
 WITH created AS (
     INSERT INTO tokens (id, name, scope, sha256, expires_at) VALUES ($1, $2, $3, $4, $5)

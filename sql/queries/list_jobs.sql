@@ -1,18 +1,18 @@
 -- The newest jobs that match all filters, by id downwards.
--- $1 statuses text[]: null: any
--- $2 queues text[]: null: any
--- $3 name text: null: any
--- $4 labels jsonb: an object whose pairs the job's labels must have; null: any
--- $5 parent_id bigint: null: any
--- $6 worker_id bigint: null: any
--- $7 created_after timestamptz: null: any
--- $8 created_before timestamptz: null: any
--- $9 first_id bigint: only this id and later ones
--- $10 before_id bigint: only earlier ids than this
--- $11 at_most bigint
--- No row means: no job matches.
--- To be planned for each call's own values (force_custom_plan): then conditions on null parameters vanish, a list of one becomes an
--- equality that an index keeps in order, and PENDING becomes the two halves that have an index each.
+-- $1 text[]       statuses; null: any
+-- $2 text[]       queues; null: any
+-- $3 text         name; null: any
+-- $4 jsonb        labels: an object whose pairs the job's labels must have; null: any
+-- $5 bigint       parent id; null: any
+-- $6 bigint       worker id; null: any
+-- $7 timestamptz  created after; null: any
+-- $8 timestamptz  created before; null: any
+-- $9 bigint       first id: only this id and later ones
+-- $10 bigint      before id: only earlier ids than this
+-- $11 bigint      at most so many
+-- No row: no job matches.
+-- To be planned for each call's own values (plan_for_values): then conditions on null parameters vanish, a list of one
+-- becomes an equality that an index keeps in order, and PENDING becomes the two halves that have an index each.
 SELECT jobs.id, job_specs.name, jobs.queue, jobs.lane, jobs.status, jobs.reason, jobs.parent_id, jobs.worker_id,
        job_specs.labels, jobs.lock, jobs.run_at, jobs.created_at, jobs.started_at, jobs.finished_at, jobs.max_retries,
        jobs.retries_used, job_specs.spec, jobs.attempt, jobs.round, jobs.dispatched, jobs.expires_at,

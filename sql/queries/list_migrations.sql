@@ -1,3 +1,3 @@
 -- The migrations that were applied, oldest first.
--- No row means: none yet.
+-- No row: none yet.
 SELECT version, name, sha256 FROM schema_migrations ORDER BY version

@@ -1,7 +1,7 @@
 -- The whole chain that a job belongs to, parents before their children, children in the order of their creation.
--- $1 job_id bigint
--- $2 at_most bigint
--- No row means: there is no such job. The root is the first ancestor that was not deleted.
+-- $1 bigint  job id
+-- $2 bigint  at most so many
+-- No row: there is no such job. The root is the first ancestor that was not deleted.
 WITH RECURSIVE ancestor AS (
     SELECT jobs.id, jobs.parent_id, 0 AS height FROM jobs WHERE jobs.id = $1
     UNION ALL

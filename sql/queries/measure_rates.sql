@@ -1,5 +1,5 @@
 -- How many jobs were submitted and how many ended in the last minute and the last 15.
--- $1 first_id bigint: one below all jobs of the last 15 minutes (find_first_id)
+-- $1 bigint  first id: one below all jobs of the last 15 minutes (find_first_id)
 -- Always one row.
 WITH clock AS MATERIALIZED (
     SELECT clock_timestamp() - interval '1 minute' AS minute_ago, clock_timestamp() - interval '15 minutes' AS quarter_ago

@@ -1,9 +1,9 @@
 -- Where the last bytes of one attempt's output begin.
--- $1 job_id bigint
--- $2 attempt integer
--- $3 stream smallint: 1 stdout, 2 stderr, null both
--- $4 tail_bytes bigint
--- No row means: there is no output.
+-- $1 bigint    job id
+-- $2 integer   attempt
+-- $3 smallint  stream: 1 stdout, 2 stderr, null both
+-- $4 bigint    how many bytes
+-- No row: there is no output.
 WITH measured AS (
     SELECT output.seq, octet_length(output.data) AS size,
            sum(octet_length(output.data)) OVER (ORDER BY output.seq DESC) AS total
@@ -14,6 +14,6 @@ WITH measured AS (
 )
 SELECT measured.seq - 1 AS after_seq, greatest(measured.total - $4, 0)::bigint AS skip_bytes
   FROM measured
- WHERE measured.total - measured.size < $4::bigint
+ WHERE measured.total - measured.size < greatest($4::bigint, 1)
  ORDER BY measured.seq
  LIMIT 1

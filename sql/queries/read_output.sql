@@ -1,10 +1,10 @@
 -- Output of one attempt in order of arrival: at most 1000 records, and as many as fit the limit, but at least one.
--- $1 job_id bigint
--- $2 attempt integer
--- $3 after_seq bigint: only later records
--- $4 stream smallint: 1 stdout, 2 stderr, null both
--- $5 limit_bytes bigint
--- No row means: nothing more was written yet, or retention has dropped it, or there is no such attempt.
+-- $1 bigint    job id
+-- $2 integer   attempt
+-- $3 bigint    after seq: only later records
+-- $4 smallint  stream: 1 stdout, 2 stderr, null both
+-- $5 bigint    limit in bytes
+-- No row: nothing more was written yet, or retention has dropped it, or there is no such attempt.
 WITH piece AS MATERIALIZED (
     SELECT output.seq, output.ts, output.stream, output.data, octet_length(output.data) AS size
       FROM output

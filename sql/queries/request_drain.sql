@@ -1,7 +1,7 @@
 -- Ask a worker to drain, with an audit row for the first time; the first request's time stands.
--- $1 worker_id bigint
--- $2 actor text
--- No row means: there is no such worker.
+-- $1 bigint  worker id
+-- $2 text    actor
+-- No row: there is no such worker.
 WITH target AS MATERIALIZED (
     SELECT workers.id, workers.drain_requested_at FROM workers WHERE workers.id = $1 FOR UPDATE
 ), asked AS (

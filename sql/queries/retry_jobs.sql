@@ -1,10 +1,10 @@
 -- Send jobs round again: DEAD, FAILED and CANCELLED ones become PENDING, due now, with fresh retries and no expiry.
--- $1 job_ids bigint[]
--- $2 statuses text[]: of DEAD, FAILED, CANCELLED: those that may be retried now
--- $3 actor text
+-- $1 bigint[]  job ids
+-- $2 text[]    statuses: of DEAD, FAILED, CANCELLED: those that may be retried now
+-- $3 text      actor
 -- No row for an id: there is no such job. Else status is the one before; is_retried tells whether it was one of $2.
--- claim_id is null already in the row that was locked. But where the lock was waited for, CHECKs are first evaluated over the row of
--- the statement's snapshot, which may be RUNNING still.
+-- claim_id is null already in the row that was locked. But where that lock was waited for, CHECKs are evaluated first over
+-- the row of the statement's snapshot, which may be RUNNING still.
 WITH target AS MATERIALIZED (
     SELECT jobs.id, jobs.status, jobs.queue, jobs.lane, jobs.lock
       FROM jobs
@@ -13,8 +13,8 @@ WITH target AS MATERIALIZED (
        FOR UPDATE
 ), retried AS (
     UPDATE jobs
-       SET status = 'PENDING', claim_id = NULL, reason = NULL, finished_at = NULL, expires_at = NULL, cancel_requested_at = NULL,
-           retries_used = 0, round = jobs.round + 1, run_at = clock_timestamp(), dispatched = jobs.lock IS NULL
+       SET status = 'PENDING', claim_id = NULL, reason = NULL, finished_at = NULL, expires_at = NULL,
+           cancel_requested_at = NULL, retries_used = 0, round = jobs.round + 1, run_at = clock_timestamp(), dispatched = jobs.lock IS NULL
       FROM target
      WHERE jobs.id = target.id AND target.status = ANY($2::text[]) AND target.status IN ('DEAD', 'FAILED', 'CANCELLED')
     RETURNING jobs.id, jobs.lock

@@ -1,7 +1,7 @@
 -- Revoke a token, with its audit row; one that is revoked already stays as it is.
--- $1 id bigint
--- $2 actor text
--- No row means: there is no such token.
+-- $1 bigint  id
+-- $2 text    actor
+-- No row: there is no such token.
 WITH target AS MATERIALIZED (
     SELECT tokens.id, tokens.revoked_at FROM tokens WHERE tokens.id = $1 FOR UPDATE
 ), revoked AS (

@@ -31,3 +31,13 @@ def _own_s(pid: int) -> float:
 def memory_mb(pid: int) -> float:
     """Resident memory of one process in MiB."""
     return float(psutil.Process(pid).memory_info().rss) / (1 << 20)
+
+
+def listeners(port: int) -> list[int]:
+    """The processes that listen on a loopback port, parents before children counted once."""
+    pids = {
+        each.pid
+        for each in psutil.net_connections("tcp")
+        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port and each.pid
+    }
+    return [pid for pid in pids if psutil.Process(pid).ppid() not in pids]

@@ -71,7 +71,7 @@ async def test_waiting_too_long_for_a_free_connection_is_unavailable(one: Pool) 
     "statement",
     [
         "SET statement_timeout = '10ms'; SELECT pg_sleep(10)",
-        "SET default_transaction_read_only = on; CREATE TABLE t ()",
+        "DO $$ BEGIN RAISE SQLSTATE '25006'; END $$",  # a read-only standby
         "DO $$ BEGIN RAISE SQLSTATE '53100'; END $$",  # disk full
         "DO $$ BEGIN RAISE SQLSTATE '53300'; END $$",  # too many connections
         "DO $$ BEGIN RAISE SQLSTATE '57P01'; END $$",  # admin shutdown

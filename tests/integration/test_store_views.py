@@ -79,7 +79,7 @@ async def test_a_pending_job_knows_who_is_ahead_and_who_listens(conn: Connection
     facts = await facts_about(conn, job_id)
 
     assert (facts.status, facts.ahead) == (JobStatus.PENDING, 2)
-    assert (facts.listening, facts.slots, facts.running, facts.free_slots) == (1, 2, 1, 1)
+    assert (facts.listening, facts.slots, facts.running) == (1, 2, 1)
     assert facts.worker_host is None
 
 

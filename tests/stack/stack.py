@@ -52,6 +52,7 @@ def embedded(folder: Path) -> Iterator[Stack]:
         yield Stack("embedded", running.postgres.dsn("postgres"), running.redis.url, running.broker.address)
     finally:
         running.kill()
+        shutil.rmtree(running.postgres.folder, ignore_errors=True)  # it may lie outside the session's folder
 
 
 @contextlib.contextmanager

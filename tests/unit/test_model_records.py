@@ -35,7 +35,7 @@ ATTEMPT = Attempt(
 )
 
 
-def test_a_job_is_answered_with_the_contracts_keys() -> None:
+def test_a_job_is_answered_with_the_documented_keys() -> None:
     expected = {
         "id": 42,
         "name": "naïve",
@@ -58,7 +58,7 @@ def test_a_job_is_answered_with_the_contracts_keys() -> None:
     assert expected == JOB.as_json()
 
 
-def test_an_attempt_is_answered_with_the_contracts_keys() -> None:
+def test_an_attempt_is_answered_with_the_documented_keys() -> None:
     expected = {
         "attempt": 4,
         "outcome": "failed",
@@ -110,7 +110,7 @@ def test_output_bytes_survive_the_json(data: bytes) -> None:
     assert data == (record["text"].encode() if "text" in record else base64.b64decode(record["base64"]))
 
 
-def test_a_worker_is_answered_with_the_contracts_keys() -> None:
+def test_a_worker_is_answered_with_the_documented_keys() -> None:
     worker = Worker(
         id=7, host="h", pid=1, version="0.1", queues=("default",), slots=8, running=2, seen_at=NOON, state="active"
     )

@@ -12,7 +12,10 @@ from relay.model.spec import JobSpec, parse_spec
 from relay.model.states import JobStatus, Outcome, Reason, is_legal
 
 RESULTS = st.builds(
-    Result, ending=st.sampled_from(Ending), exit_code=st.none() | st.integers(0, 255), signal=st.none() | st.just("SIGTERM")
+    Result,
+    ending=st.sampled_from(Ending),
+    exit_code=st.none() | st.integers(0, 255),
+    signal=st.none() | st.just("SIGTERM"),
 )
 
 

