@@ -171,9 +171,12 @@ class Consumer:
         for each in found:
             if each.tp in own:
                 self._offsets.opened(each.tp, each.offset)
-                (self._bad if isinstance(each, BadMessage) else self._ready).append(each)  # type: ignore[attr-defined]
+                if isinstance(each, Message):
+                    self._ready.append(each)
+                else:
+                    self._bad.append(each)
+                    self.bad += 1
         self.received += len(found)
-        self.bad += sum(isinstance(each, BadMessage) for each in found)
         self._heard_at = time.monotonic()
         member.set_fetch_wait(FETCH_WAIT_MS)
         while len(self._bad) > _MOST_BAD:  # nobody takes them

@@ -199,8 +199,10 @@ class Guard:
 
 
 def main() -> NoReturn:
-    """Run the command in `sys.argv[1:]` as the worker, guard it, and exit as it did (128 + n if a signal ended it)."""
-    tree.become_subreaper()
+    """Run the command in `sys.argv[1:]` as the worker, guard it, and exit as it did (128 + n if a signal ended it).
+
+    Started by `link.exec_guard`, which has made this process a subreaper: that takes a library too large for a guard.
+    """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(reader, False)
     with suppress(OSError):  # more than this user may have: the default of 64 KiB does as well, with less slack

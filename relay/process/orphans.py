@@ -34,6 +34,7 @@ class Orphans:
         self.watcher = watcher
         self._leaders: dict[str, int | None] = {}  # of running attempts: claim id → its main process
         self._suspects: dict[int, frozenset[str]] = {}  # orphan → the claims it may belong to
+        self._strangers = set(tree.child_pids())  # children from before: somebody else's in this process
         self._seen: list[int] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -87,7 +88,8 @@ class Orphans:
         earlier turn, and what these left was ours by then.
         """
         if self._seen is None:
-            self._seen = [pid for pid in tree.child_pids() if pid not in self.watcher.pids and not _is_reaped(pid)]
+            known = self.watcher.pids.keys() | self._strangers if self._strangers else self.watcher.pids
+            self._seen = [pid for pid in tree.child_pids() if pid not in known and not _is_reaped(pid)]
             if self._seen or self._suspects:
                 self._suspects = {pid: self._suspects.get(pid) or self._suspect(pid) for pid in self._seen}
             asyncio.get_running_loop().call_soon(self._forget_look)

@@ -73,13 +73,9 @@ async def insert_jobs(conn: Connection, jobs: Sequence[NewJob], *, actors: Seque
     One statement with its own commit unless the caller has a transaction open, which it needs where one conflict must spoil
     all. Raises asyncpg.DataError and the like if PostgreSQL refuses a value: insert singly to find which.
     """
-    if any(job.spec.expires_at is not None and job.spec.on_failure for job in jobs):
+    if any(job.spec.expires_at and job.spec.on_failure for job in jobs) and not conn.is_in_transaction():
         async with conn.transaction():
-            return await _insert(conn, jobs, actors)
-    return await _insert(conn, jobs, actors)
-
-
-async def _insert(conn: Connection, jobs: Sequence[NewJob], actors: Sequence[str | None]) -> list[Inserted]:
+            return await insert_jobs(conn, jobs, actors=actors)
     answers: dict[int, Inserted] = {}
     left: Sequence[int] = range(len(jobs))
     while left:
@@ -168,7 +164,7 @@ async def _add_expired_chains(conn: Connection, jobs: Sequence[NewJob], answers:
     ]
     if not born:
         return
-    inserted = await _insert(conn, [child for _, child in born], [None] * len(born))
+    inserted = await insert_jobs(conn, [child for _, child in born], actors=[None] * len(born))
     for (n, _), child in zip(born, inserted, strict=True):
         answer = answers[n]
         answers[n] = answer._replace(refs=answer.refs + child.refs, locks=answer.locks + child.locks)

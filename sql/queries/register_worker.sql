@@ -8,6 +8,7 @@
 -- $7 text[]            queues
 -- $8 integer           slots
 -- $9 double precision  lease TTL in seconds
+-- Always one row.
 INSERT INTO workers (host, boot_id, pid_ns, pid, pid_start, version, queues, slots, lease_ttl_s)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 RETURNING id

@@ -1,7 +1,7 @@
 -- Find, for each free named lock, its first waiter if that has been due for a while.
 -- $1 text[]            queues
 -- $2 double precision  due for at least this many seconds
--- $3 integer           at most so many
+-- $3 bigint            at most so many
 -- No row: every lock is held, or nobody has waited so long.
 SELECT head.id, head.lane
   FROM named_locks

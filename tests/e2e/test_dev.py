@@ -10,7 +10,7 @@ import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
@@ -19,6 +19,8 @@ from tests.stack import processes, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
+
+StartDev: TypeAlias = "Callable[..., Coroutine[None, None, Dev]]"
 
 pytestmark = pytest.mark.timeout(180)
 READY_S = 60.0
@@ -48,13 +50,26 @@ class Dev:
         assert self.process.returncode is not None
         return self.process.returncode, stdout, stderr
 
+    async def cli(self, *words: str) -> bytes:
+        """Run a command of the same user to its end, which must be a success: its stdout."""
+        command = await asyncio.create_subprocess_exec(
+            *processes.RELAY,
+            *words,
+            stdout=asyncio.subprocess.PIPE,
+            env={**processes.base_environ(), "XDG_STATE_HOME": str(self.state.parents[1])},
+        )
+        async with asyncio.timeout(END_S):
+            stdout, _ = await command.communicate()
+        assert command.returncode == 0
+        return stdout
+
     def descendants(self) -> list[tree.Proc]:
         """Everything that it has started."""
         return tree.descendants(self.process.pid, procs=tree.snapshot())
 
 
 @pytest.fixture
-async def dev(tmp_path: Path) -> AsyncIterator[Callable[..., Coroutine[None, None, Dev]]]:
+async def dev(tmp_path: Path) -> AsyncIterator[StartDev]:
     """Start `relay dev` with a state folder and a temporary folder of the test's own."""
     started: list[Dev] = []
 
@@ -89,48 +104,38 @@ async def dev(tmp_path: Path) -> AsyncIterator[Callable[..., Coroutine[None, Non
 
 
 async def _all_gone(noted: list[tree.Proc]) -> None:
-    await until(
-        lambda: all(tree.start_time(each.pid) != each.start for each in noted), within_s=20, what="every process ended"
-    )
+    await until(lambda: not processes.still_running(noted), within_s=20, what="every process ended")
 
 
-async def test_a_command_runs_as_a_job_and_nothing_else_is_said(dev: Callable[..., Coroutine[None, None, Dev]]) -> None:
+async def test_a_command_runs_as_a_job_and_nothing_else_is_said(dev: StartDev) -> None:
     relay = await dev("--", "echo", "hi")
     assert await relay.ended() == (0, b"hi\n", b"")
     assert list((relay.data.parents[2] / "tmp").iterdir()) == []
 
 
 async def test_a_command_keeps_its_streams_apart_and_its_exit_code(
-    dev: Callable[..., Coroutine[None, None, Dev]],
+    dev: StartDev,
 ) -> None:
     relay = await dev("--", "sh", "-c", "echo a; echo b >&2; exit 7")
     assert await relay.ended() == (7, b"a\n", b"b\n")
 
 
-async def test_a_command_that_is_not_found_exits_with_127(dev: Callable[..., Coroutine[None, None, Dev]]) -> None:
+async def test_a_command_that_is_not_found_exits_with_127(dev: StartDev) -> None:
     code, stdout, _ = await (await dev("--", "no-such-command-anywhere")).ended()
     assert (code, stdout) == (127, b"")
 
 
-async def test_ready_means_that_jobs_run_and_the_cli_finds_it(
-    dev: Callable[..., Coroutine[None, None, Dev]], tmp_path: Path
-) -> None:
+async def test_ready_means_that_jobs_run_and_the_cli_finds_it(dev: StartDev, tmp_path: Path) -> None:
     relay = await dev("--workers", "2", data=tmp_path / "data")
     told = await relay.ready()
     assert told["pid"] == relay.process.pid
     for file in (relay.data / "dev.json", relay.state):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert json.loads(file.read_text()) == told
-    job = await asyncio.create_subprocess_exec(
-        *processes.RELAY, "run", "--", "echo", "found",
-        stdout=asyncio.subprocess.PIPE,
-        env={**processes.base_environ(), "XDG_STATE_HOME": str(tmp_path / "state")},
-    )  # fmt: skip
-    assert await job.communicate() == (b"found\n", None)
-    assert job.returncode == 0
+    assert await relay.cli("run", "--", "echo", "found") == b"found\n"
 
 
-async def test_ctrl_c_ends_everything_with_130(dev: Callable[..., Coroutine[None, None, Dev]], tmp_path: Path) -> None:
+async def test_ctrl_c_ends_everything_with_130(dev: StartDev, tmp_path: Path) -> None:
     relay = await dev(data=tmp_path / "data")
     await relay.ready()
     noted = relay.descendants()
@@ -144,7 +149,7 @@ async def test_ctrl_c_ends_everything_with_130(dev: Callable[..., Coroutine[None
 
 
 async def test_ctrl_c_kills_a_command_that_does_not_want_to_end(
-    dev: Callable[..., Coroutine[None, None, Dev]],
+    dev: StartDev,
 ) -> None:
     relay = await dev("--", "sh", "-c", "trap '' TERM INT; echo up; while :; do sleep 100; done")
     assert relay.process.stdout is not None
@@ -158,7 +163,7 @@ async def test_ctrl_c_kills_a_command_that_does_not_want_to_end(
     await _all_gone(noted)
 
 
-async def test_a_second_ctrl_c_ends_everything_at_once(dev: Callable[..., Coroutine[None, None, Dev]]) -> None:
+async def test_a_second_ctrl_c_ends_everything_at_once(dev: StartDev) -> None:
     relay = await dev("--", "sh", "-c", "trap '' TERM INT; echo up; while :; do sleep 100; done")
     assert relay.process.stdout is not None
     assert await relay.process.stdout.readline() == b"up\n"
@@ -180,18 +185,10 @@ def _caught_interrupt(relay: Dev) -> bool:
     return not int(pending, 16) & 1 << (signal.SIGINT - 1)
 
 
-async def test_kill_9_and_a_restart_leave_nothing_running(
-    dev: Callable[..., Coroutine[None, None, Dev]], tmp_path: Path
-) -> None:
+async def test_kill_9_and_a_restart_leave_nothing_running(dev: StartDev, tmp_path: Path) -> None:
     first = await dev(data=tmp_path / "data")
     told = await first.ready()
-    command = ("sh", "-c", "setsid sleep 1000 & sleep 1000")
-    job = await asyncio.create_subprocess_exec(
-        *processes.RELAY, "run", "--detach", "--", *command,
-        stdout=asyncio.subprocess.PIPE,
-        env={**processes.base_environ(), "XDG_STATE_HOME": str(tmp_path / "state")},
-    )  # fmt: skip
-    await job.communicate()
+    await first.cli("run", "--detach", "--", "sh", "-c", "setsid sleep 1000 & sleep 1000")
     noted = await until(lambda: _with_jobs(first, 2), what="the job's processes")
     first.process.kill()
     await first.process.communicate()
@@ -212,41 +209,27 @@ def _with_jobs(relay: Dev, count: int) -> list[tree.Proc] | None:
     return found if sum(tree.claim_of(each.pid) is not None for each in found) >= count else None
 
 
-async def test_a_process_that_is_killed_is_started_again(
-    dev: Callable[..., Coroutine[None, None, Dev]], tmp_path: Path
-) -> None:
+async def test_a_process_that_is_killed_is_started_again(dev: StartDev, tmp_path: Path) -> None:
     relay = await dev(data=tmp_path / "data")
     await relay.ready()
     killed = [each for each in relay.descendants() if each.ppid == relay.process.pid]
     assert len(killed) == 5
     tree.signal_each(killed, signal.SIGKILL)
     await until(lambda: sum(each.ppid == relay.process.pid for each in relay.descendants()) == 5, what="five new ones")
-    job = await asyncio.create_subprocess_exec(
-        *processes.RELAY, "run", "--", "echo", "again",
-        stdout=asyncio.subprocess.PIPE,
-        env={**processes.base_environ(), "XDG_STATE_HOME": str(tmp_path / "state")},
-    )  # fmt: skip
-    assert await job.communicate() == (b"again\n", None)
+    assert await relay.cli("run", "--", "echo", "again") == b"again\n"
 
 
-async def test_jobs_survive_a_restart(dev: Callable[..., Coroutine[None, None, Dev]], tmp_path: Path) -> None:
-    env = {**processes.base_environ(), "XDG_STATE_HOME": str(tmp_path / "state")}
-    for attempt in (1, 2):
+async def test_jobs_survive_a_restart(dev: StartDev, tmp_path: Path) -> None:
+    for command in (("run", "--name", "kept", "--", "true"), ("list", "-o", "json")):
         relay = await dev(data=tmp_path / "data")
         await relay.ready()
-        words = ("run", "--name", "kept", "--", "true") if attempt == 1 else ("list", "-o", "json")
-        command = await asyncio.create_subprocess_exec(
-            *processes.RELAY, *words, stdout=asyncio.subprocess.PIPE, env=env
-        )
-        stdout, _ = await command.communicate()
+        stdout = await relay.cli(*command)
         relay.process.send_signal(signal.SIGINT)
         assert (await relay.ended())[0] == 130
     assert [job["name"] for job in json.loads(stdout)] == ["kept"]
 
 
-async def test_a_second_one_on_the_same_folder_is_refused(
-    dev: Callable[..., Coroutine[None, None, Dev]], tmp_path: Path
-) -> None:
+async def test_a_second_one_on_the_same_folder_is_refused(dev: StartDev, tmp_path: Path) -> None:
     first = await dev(data=tmp_path / "data")
     await first.ready()
     code, stdout, stderr = await (await dev(data=tmp_path / "data")).ended()

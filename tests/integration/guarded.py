@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from relay.process import link, tree
 
@@ -71,6 +72,12 @@ class Worker:
             self.link.started(_name(number), os.getpid() + 1 + number, 1)
         return "many"
 
+    def churn(self, count: int) -> str:
+        for number in range(count):
+            name=_name(10**6+number)
+            self.link.starting(name, _in_ms(60_000)); self.link.started(name, 5, 1); self.link.ended(name)
+        return "churn"
+
     def renew_many(self, count: int) -> str:
         return self.renew(60_000, *map(_name, range(count)))
 
@@ -100,7 +107,7 @@ class Worker:
         return "babbled"
 
     def look(self) -> str:
-        fds = [name for job in self.jobs.values() for name in os.listdir(f"/proc/{job.pid}/fd")]
+        fds = [name for job in self.jobs.values() for name in _fds(job.pid)]
         return json.dumps({"environ": dict(os.environ), "job_fds": fds, "session": os.getsid(0), "pid": os.getpid()})
 
     def leave(self, code: int) -> str:
@@ -109,6 +116,10 @@ class Worker:
 
 def _in_ms(ttl_ms: int) -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) + ttl_ms * 1_000_000
+
+
+def _fds(pid: int) -> list[str]:
+    return [path.name for path in Path(f"/proc/{pid}/fd").iterdir()]
 
 
 def _name(number: int) -> str:

@@ -15,7 +15,7 @@ from relay.process import tree
 from tests.stack.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 RELAY = (sys.executable, "-P", "-m", "relay")
@@ -107,8 +107,19 @@ class Worker(Process):
 
     async def end(self) -> None:
         """Kill the worker; the guard then kills the jobs and ends."""
+        worker = [each for each in tree.snapshot().values() if each.pid == self.worker_pid]
         await Process.end(self)
-        await until(lambda: tree.start_time(self.worker_pid) is None, what="the worker's end")
+        await until(lambda: not still_running(worker), what="the worker's end")
+
+
+def still_running(noted: Collection[tree.Proc]) -> list[tree.Proc]:
+    """Those of the processes that have not ended; a zombie has, whether or not somebody reaps it."""
+    now = tree.snapshot()
+    return [each for each in noted if _is(each, now.get(each.pid))]
+
+
+def _is(noted: tree.Proc, now: tree.Proc | None) -> bool:
+    return now is not None and now.start == noted.start and not tree.is_dead(now)
 
 
 def spawn(name: str, *arguments: str, folder: Path, environ: Mapping[str, str]) -> child.Child:
