@@ -88,13 +88,13 @@ class Consumer:
         self._is_over.clear()
         pause_s = _RETRY_S[0]
         try:
-            while not self._is_closing:
+            while True:
                 try:
                     reason = await self._session()
                 except _OUTAGES as error:
                     reason = repr(error)
                 if self._is_closing:
-                    break
+                    return
                 if self.is_up or not self.rebuilt:
                     _log.warning("kafka.unreachable", role="consumer", reason=reason)
                 pause_s = _RETRY_S[0] if self.is_up else min(pause_s * 2, _RETRY_S[1])

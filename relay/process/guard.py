@@ -92,7 +92,7 @@ class Guard:
 
     def _hear_all(self) -> None:
         try:
-            while data := os.read(self._pipe, 65536):
+            while data := os.read(self._pipe, 16384):
                 *lines, self._rest = (self._rest + data).split(b"\n")
                 for line in lines:
                     self._hear(os.fsdecode(line))

@@ -1,12 +1,8 @@
-"""Messages that name no job: kept to be looked at, never obeyed.
-
-Anybody who may write to Kafka can send rubbish; it is counted, its head is kept here, and its offset is committed, so that it
-stops nothing. The same message again (its offset was not committed) changes nothing.
-"""
+"""Bad messages: what came over Kafka and names no job. Kept to be looked at, never obeyed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay.store import queries
 
@@ -16,7 +12,24 @@ if TYPE_CHECKING:
     from relay.store.connection import Connection
 
 
-async def keep_bad_messages(conn: Connection, messages: Sequence[tuple[str, int, int, str, bytes]]) -> None:
-    """Keep bad messages: topic, partition, offset, what is wrong, and the first KiB."""
-    topics, partitions, offsets, problems, heads = (list(column) for column in zip(*messages, strict=True))
-    await conn.execute(queries.text("keep_bad_messages"), topics, partitions, offsets, problems, heads)
+class BadRow(NamedTuple):
+    """Where Kafka keeps the message, what is wrong with it, and its first KiB."""
+
+    topic: str
+    partition: int
+    offset: int
+    problem: str
+    head: bytes
+
+
+async def record_bad_messages(conn: Connection, bad: Sequence[BadRow]) -> int:
+    """Keep these messages; return how many were not kept before. Safe to repeat."""
+    rows = await conn.fetch(
+        queries.text("record_bad_messages"),
+        [each.topic for each in bad],
+        [each.partition for each in bad],
+        [each.offset for each in bad],
+        [each.problem for each in bad],
+        [each.head for each in bad],
+    )
+    return len(rows)
