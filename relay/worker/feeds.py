@@ -13,7 +13,8 @@ import random
 from typing import TYPE_CHECKING
 
 from relay import errors, log
-from relay.store import bad_messages, claims, due
+from relay.store import claims, due
+from relay.store.bad_messages import BadRow, record_bad_messages
 from relay.store.connection import connection
 
 if TYPE_CHECKING:
@@ -48,9 +49,8 @@ async def _keep_bad(pool: Pool, consumer: Consumer) -> None:
     _log.warning("messages.bad", messages=len(bad), problem=bad[0].problem, topic=bad[0].tp.topic)
     try:
         async with connection(pool) as conn:
-            await bad_messages.keep_bad_messages(
-                conn, [(each.tp.topic, each.tp.partition, each.offset, each.problem, each.head) for each in bad]
-            )
+            rows = [BadRow(each.tp.topic, each.tp.partition, each.offset, each.problem, each.head) for each in bad]
+            await record_bad_messages(conn, rows)
     except errors.Unavailable:
         return
     consumer.mark_done(bad)
