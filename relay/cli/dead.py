@@ -60,12 +60,14 @@ async def _change(client: Client, action: str, wanted: Mapping[str, object], *, 
     if dry_run or not yes:
         count = await client.change_dead_letters(action, wanted, dry_run=True)
         if dry_run or count == 0:
-            sys.stdout.write(f"{count} dead letters would be {done}\n")
+            sys.stdout.write(f"{_letters(count)} would be {done}\n")
             return
         if not terminal.is_terminal(sys.stdin):
-            raise click.UsageError(
-                f"{count} dead letters would be {done}: say --yes to do it, or --dry-run to count only"
-            )
-        click.confirm(f"{action.capitalize()} {count} dead letters?", abort=True, err=True)
+            raise click.UsageError(f"{_letters(count)} would be {done}: say --yes to do it, or --dry-run to count only")
+        click.confirm(f"{action.capitalize()} {_letters(count)}?", abort=True, err=True)
     count = await client.change_dead_letters(action, wanted, dry_run=False)
-    sys.stdout.write(f"{count} dead letters {done}\n")
+    sys.stdout.write(f"{_letters(count)} {done}\n")
+
+
+def _letters(count: int) -> str:
+    return f"{count} dead letter{'' if count == 1 else 's'}"

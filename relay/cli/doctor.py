@@ -143,7 +143,8 @@ async def _kafka(loaded: Settings) -> str:
     client = AIOKafkaClient(**connecting.options(loaded))
     try:
         await client.bootstrap()
-        return f"{len(client.cluster.brokers())} brokers"
+        count = len(client.cluster.brokers())
+        return f"{count} broker{'' if count == 1 else 's'}"
     finally:
         await client.close()
 

@@ -43,6 +43,7 @@ OUTAGES: Final = (
     asyncpg.TransactionRollbackError,  # deadlock or serialization failure: nothing was written
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.InternalClientError,  # the server's farewell to an idle connection was read, and its end was not yet
 )
 CLOSED: Final = ("connection is closed", "connection was closed", "pool is clos", "connection has been released")
 

@@ -114,7 +114,7 @@ async def test_dead_letters_are_listed_retried_and_purged(relay: Cluster) -> Non
     refused = await relay.cli("dead", "purge")
     assert refused.code == 2
     assert b"--yes" in refused.stderr
-    assert (await relay.cli("dead", "retry", "--name", "a", "--yes")).stdout == b"1 dead letters retried\n"
+    assert (await relay.cli("dead", "retry", "--name", "a", "--yes")).stdout == b"1 dead letter retried\n"
     assert (await relay.cli("wait", ids[0])).code == 4
     assert (await relay.cli("dead", "purge", "--yes")).stdout == b"2 dead letters purged\n"
     assert (await relay.cli("show", ids[0])).code == 3

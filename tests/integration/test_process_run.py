@@ -231,8 +231,8 @@ async def test_each_attempt_has_an_empty_private_folder_that_is_removed() -> Non
 
 
 async def test_a_folder_nested_deeper_than_any_path_is_removed() -> None:
-    script = "i=0; while [ $i -lt 1500 ]; do mkdir deeper-and-deeper && cd -P deeper-and-deeper || exit 9; i=$((i+1)); done"
-    result = await sh(script).end()
+    dig = "import os\nfor _ in range(1500):\n    os.mkdir('deeper'); os.chdir('deeper')\n"
+    result = await Run(PYTHON, "-S", "-c", dig).end()
     assert result.exit_code == 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
@@ -16,7 +16,7 @@ from tests.integration import seeding
 if TYPE_CHECKING:
     from relay.store.connection import Connection
 
-CHAIN = {
+CHAIN: dict[str, Any] = {
     "on_success": [seeding.TRUE | {"name": "s0", "queue": "q"}, seeding.TRUE | {"name": "s1", "delay": "1h"}],
     "on_failure": seeding.TRUE | {"name": "f0"},
 }

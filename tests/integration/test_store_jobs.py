@@ -143,7 +143,7 @@ async def test_a_retried_job_with_a_named_lock_gets_in_line_again(conn: Connecti
     changed = await jobs.retry_job(conn, job_id, actor=ACTOR)
 
     assert (changed.refs, changed.locks, changed.job.dispatched) == ((), ("db",), False)
-    assert await conn.fetch("SELECT name FROM named_locks") == [("db",)]
+    assert await conn.fetchval("SELECT array_agg(name) FROM named_locks") == ["db"]
 
 
 async def test_of_two_concurrent_retries_one_is_refused(conn: Connection, db: str) -> None:

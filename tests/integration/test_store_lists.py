@@ -171,5 +171,5 @@ async def test_all_dead_letters_that_match_are_purged(conn: Connection, dead: li
     counts = [count async for count in dead_letters.purge_dead(conn, Filters(), actor="token:1")]
 
     assert counts == [2, 2, 2, 1]
-    assert await conn.fetch("SELECT status FROM jobs") == [("FAILED",)]
+    assert await conn.fetchval("SELECT array_agg(status) FROM jobs") == ["FAILED"]
     assert (await seeding.audited(conn, dead[0]))[-1] == ("token:1", "job.delete")

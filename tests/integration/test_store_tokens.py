@@ -81,4 +81,5 @@ async def test_other_calls_can_leave_an_audit_row(conn: Connection) -> None:
     await audit.record_audit(conn, "token:1", action="schedule.create", detail={"name": "nightly"})
 
     row = await conn.fetchrow("SELECT actor, action, job_id, detail FROM audit")
-    assert row == ("token:1", "schedule.create", None, '{"name": "nightly"}')
+    assert row is not None
+    assert tuple(row) == ("token:1", "schedule.create", None, '{"name": "nightly"}')
