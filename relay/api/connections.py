@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 HEAD_DEADLINE_S = 30.0
 MAX_CONNECTIONS = 4096
-_SWEEP_S = 1.0
+SWEEP_S = 1.0
 _silent = logging.getLogger(
     "relay.http"
 )  # aiohttp logs every broken request with a traceback: a scanner fills the disk
@@ -85,7 +85,7 @@ class Server(web.Server):
         """Close the connections past their deadline, and the newest ones past the limit, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(_SWEEP_S)
+            await asyncio.sleep(SWEEP_S)
             oldest = loop.time() - HEAD_DEADLINE_S
             connections = self.connections
             late = [one for one in connections if isinstance(one, Connection) and one.quiet_since < oldest]

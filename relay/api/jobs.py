@@ -10,7 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from relay import errors
-from relay.api import answers, filters
+from relay.api import answers, filters, streams
 from relay.lease import CANCEL, CHANGED
 from relay.model.states import TERMINAL, JobStatus
 from relay.store import connection, jobs, locks
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from relay.store.jobs import Changed, Page, Tree
 
 MAX_WAIT_S = 600.0
+CLIENT_LOOK_S = 5.0  # how soon a client that hung up is noticed
 
 
 async def list_jobs(call: Call) -> web.Response:
@@ -50,7 +51,7 @@ async def get_job(call: Call) -> web.Response:
     query.done()
     job_id = call.id()
     if wait_s:
-        await _wait_until_terminal(call.parts, job_id, timeout_s=wait_s)
+        await _wait_until_terminal(call, job_id, timeout_s=wait_s)
     return await _answer_job(call.parts, job_id)
 
 
@@ -63,16 +64,17 @@ async def _answer_job(parts: Parts, job_id: int) -> web.Response:
     return answers.raw_json(job.as_json_text(attempts=attempts).encode())
 
 
-async def _wait_until_terminal(parts: Parts, job_id: int, *, timeout_s: float) -> None:
-    """Return when the job is terminal or gone, the time is up, or the server closes."""
-    with parts.watch.changes(job_id) as changed:
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not await _is_settled(parts, job_id) and not parts.watch.is_closing.is_set():
-                    await changed.wait()
-                    changed.clear()
-        except TimeoutError:
-            return
+async def _wait_until_terminal(call: Call, job_id: int, *, timeout_s: float) -> None:
+    """Return when the job is terminal or gone, the time is up, the client has hung up, or the server closes."""
+    watch = call.parts.watch
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    with watch.changes(job_id) as changed:
+        changed.set()
+        while (left_s := deadline - loop.time()) > 0 and not watch.is_closing.is_set():
+            is_changed = await streams.wait_for(changed, min(left_s, CLIENT_LOOK_S))
+            if streams.is_gone(call.request) or (is_changed and await _is_settled(call.parts, job_id)):
+                return
 
 
 async def _is_settled(parts: Parts, job_id: int) -> bool:

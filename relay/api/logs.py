@@ -210,6 +210,7 @@ async def _follow(
             reading.attempt, reading.after_seq = reading.attempt + 1, 0
             continue
         await streams.wait_for(changed, POLL_S)
+        events.check_line()
         if clock.time() - sent_at > streams.IDLE_S:
             await events.keep_alive()
             sent_at = clock.time()

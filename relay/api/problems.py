@@ -14,7 +14,7 @@ from aiohttp import web
 from pydantic_core import to_json
 
 from relay import errors, log
-from relay.api import answers
+from relay.api import answers, routing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +58,8 @@ def _headers(error: errors.RelayError) -> Mapping[str, str]:
     headers = {**answers.HEADERS, "Content-Type": CONTENT_TYPE}
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="relay"'
+    if isinstance(error, routing.MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.allowed)
     retry_after_s = error.retry_after_s or (1 if error.status in {429, 503} else None)
     if retry_after_s:
         headers["Retry-After"] = str(retry_after_s)

@@ -59,6 +59,11 @@ class Stream:
         """Send the head."""
         await self.response.prepare(self._request)
 
+    def check_line(self) -> None:
+        """Raise ConnectionError if the reader has gone: without a write nothing else would tell."""
+        if is_gone(self._request):
+            raise ConnectionResetError("the reader has gone")
+
     async def write(self, data: bytes) -> None:
         """Send bytes, waiting while the reader is slow, but not for ever."""
         try:
@@ -115,6 +120,11 @@ class Events(Stream):
         """Tell the reader to connect again soon, from where it stood."""
         await self.flush()
         await self.write(f"retry: {RETRY_MS}\n: come back\n\n".encode())
+
+
+def is_gone(request: web.BaseRequest) -> bool:
+    """Say whether the client has hung up."""
+    return request.transport is None or request.transport.is_closing()
 
 
 async def wait_for(event: asyncio.Event, timeout_s: float) -> bool:

@@ -1,6 +1,6 @@
 """The table of commands, and a click group that imports a command's module only when it is used.
 
-`relay --help` is made from the table alone. A test compares the table with the commands' own help.
+`relay --help` is made from the table alone. A test follows every row of it.
 """
 
 from __future__ import annotations

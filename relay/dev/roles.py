@@ -50,10 +50,16 @@ def state_of(servers: Servers, *, port: int, token: str) -> DevState:
     )
 
 
-def environment(environ: Mapping[str, str], state: DevState) -> dict[str, str]:
-    """The environment of `relay serve` and `relay work`."""
+def environment(environ: Mapping[str, str], state: DevState, *, scratch: Path | None) -> dict[str, str]:
+    """The environment of `relay serve` and `relay work`; `scratch` is where their temporary files go (None: as usual).
+
+    Jobs of another user could not reach a scratch folder within ours.
+    """
     settings = {variable.name for variable in VARIABLES} | {f"{variable.name}_FILE" for variable in VARIABLES}
     kept = {name: value for name, value in environ.items() if name not in settings or name in HANDED_ON}
+    if scratch is not None and "RELAY_RUN_AS" not in environ:
+        scratch.mkdir(exist_ok=True)
+        kept["TMPDIR"] = str(scratch)
     return {
         **kept,
         "RELAY_DB_DSN": state.db_dsn,

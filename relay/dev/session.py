@@ -65,7 +65,7 @@ async def _start(plan: Plan, supervisor: Supervisor) -> DevState:
     supervisor.add_stores(stores)
     await stores.ready()
     state = roles.state_of(stores, port=plan.port, token=await database.prepare(stores.postgres.dsn(roles.DATABASE)))
-    env = roles.environment(plan.environ, state)
+    env = roles.environment(plan.environ, state, scratch=None if plan.is_durable else plan.folder / "tmp")
     plan.say(f"starting the API and {plan.workers} worker{'s' if plan.workers > 1 else ''}")
     supervisor.add_serve(roles.start_serve(plan.folder, env))
     for number in range(1, plan.workers + 1):

@@ -8,99 +8,20 @@ import os
 import signal
 import stat
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.dev import ports
 from relay.process import tree
+from tests.e2e.running_dev import READY_S
 from tests.stack import processes, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
-
-StartDev: TypeAlias = "Callable[..., Coroutine[None, None, Dev]]"
+    from tests.e2e.running_dev import Dev, StartDev
 
 pytestmark = pytest.mark.timeout(180)
-READY_S = 60.0
-END_S = 60.0
-
-
-@dataclass(slots=True)
-class Dev:
-    """A `relay dev` that was started."""
-
-    process: asyncio.subprocess.Process
-    data: Path
-    state: Path
-
-    async def ready(self) -> dict[str, object]:
-        """Wait for the READY line: what `dev.json` says."""
-        assert self.process.stdout is not None
-        async with asyncio.timeout(READY_S):
-            line = await self.process.stdout.readline()
-        assert line.startswith(b"READY"), line
-        return dict(json.loads((self.data / "dev.json").read_text()))
-
-    async def ended(self) -> tuple[int, bytes, bytes]:
-        """Wait for the end: exit code, stdout, stderr."""
-        async with asyncio.timeout(END_S):
-            stdout, stderr = await self.process.communicate()
-        assert self.process.returncode is not None
-        return self.process.returncode, stdout, stderr
-
-    async def cli(self, *words: str) -> bytes:
-        """Run a command of the same user to its end, which must be a success: its stdout."""
-        command = await asyncio.create_subprocess_exec(
-            *processes.RELAY,
-            *words,
-            stdout=asyncio.subprocess.PIPE,
-            env={**processes.base_environ(), "XDG_STATE_HOME": str(self.state.parents[1])},
-        )
-        async with asyncio.timeout(END_S):
-            stdout, _ = await command.communicate()
-        assert command.returncode == 0
-        return stdout
-
-    def descendants(self) -> list[tree.Proc]:
-        """Everything that it has started."""
-        return tree.descendants(self.process.pid, procs=tree.snapshot())
-
-
-@pytest.fixture
-async def dev(tmp_path: Path) -> AsyncIterator[StartDev]:
-    """Start `relay dev` with a state folder and a temporary folder of the test's own."""
-    started: list[Dev] = []
-
-    async def start(*arguments: str, data: Path | None = None, **environ: str) -> Dev:
-        temporary = tmp_path / "tmp"
-        temporary.mkdir(exist_ok=True)
-        process = await asyncio.create_subprocess_exec(
-            *processes.RELAY,
-            "dev",
-            *(["--data", str(data)] if data else []),
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={
-                **processes.base_environ(),
-                "XDG_STATE_HOME": str(tmp_path / "state"),
-                "TMPDIR": str(temporary),
-                "PYTHONDONTWRITEBYTECODE": "1",
-                **environ,
-            },
-        )
-        folder = data or tmp_path / "state" / "relay" / "dev"
-        started.append(Dev(process, folder, tmp_path / "state" / "relay" / "dev.json"))
-        return started[-1]
-
-    yield start
-    for each in started:
-        if each.process.returncode is None:
-            each.process.kill()
-        await each.process.communicate()
 
 
 async def _all_gone(noted: list[tree.Proc]) -> None:
@@ -211,11 +132,12 @@ def _with_jobs(relay: Dev, count: int) -> list[tree.Proc] | None:
 
 async def test_a_process_that_is_killed_is_started_again(dev: StartDev, tmp_path: Path) -> None:
     relay = await dev(data=tmp_path / "data")
-    await relay.ready()
+    told = await relay.ready()
     killed = [each for each in relay.descendants() if each.ppid == relay.process.pid]
     assert len(killed) == 5
     tree.signal_each(killed, signal.SIGKILL)
     await until(lambda: sum(each.ppid == relay.process.pid for each in relay.descendants()) == 5, what="five new ones")
+    await until(lambda: ports.answers(int(str(told["api"]).rpartition(":")[2])), within_s=READY_S, what="the API again")
     assert await relay.cli("run", "--", "echo", "again") == b"again\n"
 
 

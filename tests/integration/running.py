@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +61,7 @@ def sh(script: str, **more: Any) -> Run:
     return Run("sh", "-c", script, **more)
 
 
-async def run(command: str, *args: str, **more: Any) -> tuple[Result, bytes]:
+async def run(command: str | None, *args: str, **more: Any) -> tuple[Result, bytes]:
     """Run a command: its result and stdout."""
     one = Run(command, *args, **more)
     result = await one.end()
@@ -90,4 +89,14 @@ def pid_in(path: Path) -> int:
 def folders_in_use() -> list[str]:
     """What lies in the scratch root, spare folders left out."""
     spare = {Path(folder.path).name for folders in scratch._spare.values() for folder in folders}
-    return sorted(set(os.listdir(scratch.root())) - spare)
+    return sorted({path.name for path in Path(scratch.root()).iterdir()} - spare)
+
+
+def open_descriptors() -> int:
+    """How many descriptors this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a path."""
+    return Path(path).exists()

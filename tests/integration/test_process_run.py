@@ -13,7 +13,7 @@ import pytest
 
 from relay.model.results import Ending
 from relay.process import orphans, tree
-from tests.integration.running import Run, folders_in_use, is_gone, pid_in, run, sh, until
+from tests.integration.running import Run, exists, folders_in_use, is_gone, open_descriptors, pid_in, run, sh, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,12 +24,12 @@ PYTHON = sys.executable
 
 @pytest.fixture(autouse=True)
 async def _nothing_is_left() -> AsyncIterator[None]:
-    fds, children = len(os.listdir("/proc/self/fd")), set(tree.child_pids())
+    fds, children = open_descriptors(), set(tree.child_pids())
     orphans.current()
     yield
     await until(lambda: set(tree.child_pids()) <= children)
     assert folders_in_use() == []
-    assert len(os.listdir("/proc/self/fd")) <= fds + 4  # the loop's own, /dev/null
+    assert open_descriptors() <= fds + 4  # the loop's own, /dev/null
 
 
 async def test_a_command_that_ends_well() -> None:
@@ -117,7 +117,7 @@ async def test_an_orphan_of_nobody_is_killed_with_the_last_attempt_that_may_have
 
 async def test_a_timeout_asks_the_whole_tree_first(tmp_path: Path) -> None:
     child = f"trap 'echo bye > {tmp_path}/bye; exit' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.01; done"
-    script = f"setsid sh -c \"{child.replace('$$', chr(92) + '$$')}\" & wait"
+    script = f'setsid sh -c "{child.replace("$$", chr(92) + "$$")}" & wait'
     result = await sh(script, timeout_s=0.3, kill_grace_s=20).end()
     assert (result.ending, result.signal) == (Ending.TIMED_OUT, "SIGTERM")
     assert (tmp_path / "bye").read_text() == "bye\n"
@@ -225,7 +225,7 @@ async def test_each_attempt_has_an_empty_private_folder_that_is_removed() -> Non
     _, first = await run("sh", "-c", "pwd; ls -A; stat -c %a .; umask; mkdir -p a/b; touch a/b/c x; chmod 000 a")
     folder, mode, *_ = first.decode().split()
     assert mode == "700"
-    assert not os.path.exists(folder)  # noqa: ASYNC240 - a test
+    assert not exists(folder)
     _, second = await run("sh", "-c", "ls -A")
     assert second == b""
 

@@ -102,8 +102,9 @@ def test_no_other_code_holds_sql() -> None:
 
 
 def test_all_statements_with_filters_filter_alike() -> None:
-    def where(stem: str) -> str:
-        return queries.text(stem).partition("\n WHERE ")[2].partition("\n ORDER BY ")[0].strip()
+    def where(stem: str) -> list[str]:
+        filtered = queries.text(stem).partition("FROM jobs\n")[2].partition("ORDER BY")[0]
+        return [line.strip() for line in filtered.splitlines() if line.strip()]
 
     assert where("list_job_ids") == where("list_jobs")
     assert where("count_matching_jobs") == where("list_jobs")
@@ -226,7 +227,17 @@ async def test_a_hot_statement_finds_its_rows_by_its_indexes(
 
 def listing(**given: str) -> str:
     """The arguments of list_jobs with these filters."""
-    order = ("statuses", "queues", "name", "labels", "parent_id", "worker_id", "created_after", "created_before")
+    order = (
+        "statuses",
+        "live_queues",
+        "queues",
+        "name",
+        "labels",
+        "parent_id",
+        "worker_id",
+        "created_after",
+        "created_before",
+    )
     bounds = [given.get("first_id", "0"), given.get("before_id", str(2**63 - 1)), "51"]
     return f"({', '.join([given.get(key, 'NULL') for key in order] + bounds)})"
 
@@ -236,19 +247,22 @@ def listing(**given: str) -> str:
     [
         ({}, "jobs_pkey"),
         ({"before_id": "500000"}, "jobs_pkey"),
+        ({"first_id": "999000"}, "jobs_pkey"),
         ({"statuses": "'{DEAD}'"}, "jobs_ended_badly"),
         ({"statuses": "'{RUNNING}'"}, "jobs_running"),
         ({"statuses": "'{COMPLETED}'"}, "jobs_pkey"),
         ({"statuses": "'{PENDING,RUNNING}'"}, "jobs_pkey"),
+        ({"statuses": "'{PENDING}'", "live_queues": "'{none}'"}, "jobs_due"),
+        ({"statuses": "'{PENDING}'", "live_queues": "'{none}'"}, "jobs_lock_waiting"),
+        ({"statuses": "'{DEAD}'", "live_queues": "'{gpu}'"}, "jobs_ended_badly"),
+        ({"statuses": "'{COMPLETED}'", "queues": "'{none}'"}, "job_specs_queue"),
         ({"queues": "'{gpu}'"}, "job_specs_queue"),
         ({"queues": "'{none}'"}, "job_specs_queue"),
         ({"queues": "'{none,never}'"}, "job_specs_queue"),
-        ({"queues": "'{none}'", "statuses": "'{PENDING}'"}, "job_specs_queue"),
         ({"name": "'name5'"}, "job_specs_name"),
         ({"name": "'name5'", "statuses": "'{DEAD}'"}, "jobs_ended_badly"),
         ({"labels": '\'{"customer": "300"}\''}, "job_specs_labels"),
         ({"parent_id": "77"}, "jobs_one_child_per_edge"),
-        ({"first_id": "999000"}, "jobs_pkey"),
     ],
 )
 async def test_each_filter_of_a_list_has_its_index(among_many: Connection, given: dict[str, str], index: str) -> None:
@@ -256,6 +270,12 @@ async def test_each_filter_of_a_list_has_its_index(among_many: Connection, given
 
     assert index in plan.indexes, plan.text
     assert not plan.scanned & BIG, plan.text
+
+
+async def test_a_list_without_filters_on_specs_reads_only_its_page_of_them(among_many: Connection) -> None:
+    plan = await explain(among_many, "list_job_ids", listing(statuses="'{COMPLETED}'"), mode="custom")
+
+    assert plan.indexes == {"jobs_pkey"}, plan.text
 
 
 async def test_a_list_is_planned_for_its_values(among_many: Connection) -> None:

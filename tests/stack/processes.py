@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RELAY = (sys.executable, "-P", "-m", "relay")
 KEPT = ("PATH", "PYTHONPATH", "HOME", "LANG", "COVERAGE_PROCESS_START")
-END_S = 10.0
+END_S = 30.0
 
 
 def base_environ() -> dict[str, str]:

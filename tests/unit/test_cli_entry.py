@@ -36,7 +36,7 @@ def told(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_says_the_same_in_its_own_help_as_in_the_table(name: str) -> None:
+def test_the_table_leads_to_every_command(name: str) -> None:
     module, _, attribute = COMMANDS[name].place.partition(":")
     command = getattr(importlib.import_module(f"relay.cli.{module}"), attribute)
     assert isinstance(command, click.Command)

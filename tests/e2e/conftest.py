@@ -1,0 +1,29 @@
+"""What end-to-end tests share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e import running_dev
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture
+async def dev(tmp_path: Path) -> AsyncIterator[running_dev.StartDev]:
+    """Start `relay dev`: `relay = await dev("--", "echo", "hi")`. All are killed after the test."""
+    started: list[running_dev.Dev] = []
+
+    async def start(*arguments: str, data: Path | None = None, **environ: str) -> running_dev.Dev:
+        started.append(await running_dev.start(tmp_path, *arguments, data=data, environ=environ))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.returncode is None:
+            each.process.kill()
+        await each.process.communicate()
