@@ -72,12 +72,6 @@ class Worker:
             self.link.started(_name(number), os.getpid() + 1 + number, 1)
         return "many"
 
-    def churn(self, count: int) -> str:
-        for number in range(count):
-            name=_name(10**6+number)
-            self.link.starting(name, _in_ms(60_000)); self.link.started(name, 5, 1); self.link.ended(name)
-        return "churn"
-
     def renew_many(self, count: int) -> str:
         return self.renew(60_000, *map(_name, range(count)))
 
