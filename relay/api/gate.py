@@ -8,7 +8,6 @@ token: programs without a browser set both as they like.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from relay import errors
 
@@ -31,7 +30,7 @@ class Gate:
         if host not in self._passed:
             self._check_host(host)
         origin = headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != (host or "").lower():
+        if origin is not None and origin.lower() not in _own_origins(host or ""):
             raise errors.Forbidden("requests from another site's pages are refused: use Relay from its own address")
 
     def _check_host(self, host: str | None) -> None:
@@ -42,6 +41,12 @@ class Gate:
             raise errors.MisdirectedRequest
         if len(self._passed) < _REMEMBERED:
             self._passed.add(host)
+
+
+def _own_origins(host: str) -> tuple[str, str]:
+    """Return this server's origins: behind a proxy that ends TLS, the browser's is https."""
+    lowered = host.lower()
+    return f"http://{lowered}", f"https://{lowered}"
 
 
 def host_name(host: str) -> str:

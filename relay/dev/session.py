@@ -50,7 +50,10 @@ async def run(plan: Plan) -> int:
             state = await interrupts.unless(_start(plan, supervisor))
             if state is None:
                 return interrupts.exit_code
-            return await _use(plan, state, supervisor, interrupts)
+            code = await _use(plan, state, supervisor, interrupts)
+            if not plan.is_durable:
+                interrupts.second.set()  # the job has ended and nothing is kept: there is nothing to be gentle with
+            return code
         finally:
             plan.say("stopping")
             for path in _state_files(plan):

@@ -84,8 +84,6 @@ class Execution:
         except StartError as error:
             return Result(Ending.START_ERROR, exit_code=error.code, error=str(error))
         except OSError as error:
-            if error.errno not in program.HOST_ERRORS:
-                return Result(Ending.START_ERROR, exit_code=program.NOT_EXECUTABLE, error=str(error))
             return Result(Ending.RELEASED, error=f"this host is in trouble: {error}")
         finally:
             self._output.finish()

@@ -9,6 +9,7 @@ Not promised: a folder on which the job mounted something stays, and is logged.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import functools
 import os
@@ -35,19 +36,13 @@ _spare: dict[int | None, list[Folder]] = {}  # by user id
 
 @functools.cache
 def root() -> str:
-    """Give this process's root; the first call makes it. Only this user can look into it."""
+    """Give this process's root; the first call makes it, the end of the process removes it. Only this user can list it."""
     base = tempfile.gettempdir()
     _sweep(base)
     pid = os.getpid()
-    return tempfile.mkdtemp(prefix=f"relay-{_pid_namespace()}-{pid}-{tree.start_time(pid)}-", dir=base)
-
-
-def remove_root() -> None:
-    """Remove the root at the end of the process; it is made anew if it is needed again."""
-    path = root()
-    root.cache_clear()
-    _spare.clear()
-    shutil.rmtree(path, ignore_errors=True)
+    path = tempfile.mkdtemp(prefix=f"relay-{_pid_namespace()}-{pid}-{tree.start_time(pid)}-", dir=base)
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 class Folder(NamedTuple):

@@ -24,10 +24,9 @@ from relay.worker.roster import Claim
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from relay.bus import Consumer, Message
-    from relay.lease import Leases
-    from relay.store.connection import Pool
+    from relay.bus import Message
     from relay.worker.roster import Roster
+    from relay.worker.stores import Stores
 
 _log = log.get(__name__)
 _RETRY_S = 0.5
@@ -38,23 +37,21 @@ class Claimer:
 
     def __init__(
         self,
-        pool: Pool,
-        leases: Leases,
+        stores: Stores,
         roster: Roster,
         *,
         worker_id: int,
         terms: trust.Terms,
-        consumer: Consumer,
         start: Callable[[Claim], None],
     ) -> None:
         self.epoch = 0
         self.is_claiming = False
-        self._pool = pool
-        self._leases = leases
+        self._pool = stores.pool
+        self._leases = stores.leases
+        self._consumer = stores.consumer
         self._roster = roster
         self._worker_id = worker_id
         self._terms = terms
-        self._consumer = consumer
         self._start = start
         self._wanted: deque[int] = deque()
         self._known: set[int] = set()

@@ -23,13 +23,13 @@ from relay.worker.roster import Claim, Phase
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.lease import Leases
     from relay.process.link import GuardLink
-    from relay.store.connection import Connection, Pool
+    from relay.store.connection import Connection
     from relay.worker.aftermath import Aftermath
     from relay.worker.claimer import Claimer
     from relay.worker.drain import Drain
     from relay.worker.roster import Roster
+    from relay.worker.stores import Stores
 
 _log = log.get(__name__)
 _REDIS_ALONE_NS = 60 * 60 * 1_000_000_000
@@ -44,8 +44,7 @@ class Heart:
 
     def __init__(
         self,
-        pool: Pool,
-        leases: Leases,
+        stores: Stores,
         roster: Roster,
         *,
         worker_id: int,
@@ -55,8 +54,8 @@ class Heart:
         drain: Drain,
         aftermath: Aftermath,
     ) -> None:
-        self._pool = pool
-        self._leases = leases
+        self._pool = stores.heart_pool
+        self._leases = stores.leases
         self._roster = roster
         self._worker_id = worker_id
         self._terms = terms

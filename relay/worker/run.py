@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay import errors, log
@@ -19,16 +18,12 @@ from relay.lease import Leases
 from relay.model.results import Ending
 from relay.store import cluster, migrate, workers
 from relay.store.connection import Pool, connection, open_pool
-from relay.worker import feeds, identity, predecessors, trust
-from relay.worker.aftermath import Aftermath
-from relay.worker.attempt import Attempts
-from relay.worker.claimer import Claimer
+from relay.worker import feeds, identity
 from relay.worker.drain import Drain
-from relay.worker.finisher import Finisher
-from relay.worker.heart import Forgotten, Heart
-from relay.worker.parent import ParentOutput
-from relay.worker.roster import Roster
-from relay.worker.shipper import Shipper
+from relay.worker.heart import Forgotten
+from relay.worker.parts import Parts, assemble
+from relay.worker.predecessors import rescue_predecessors
+from relay.worker.stores import HEART_POOL, POOL, Stores
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -36,21 +31,11 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.process.link import GuardLink
+    from relay.worker.roster import Roster
 
 _log = log.get(__name__)
-_POOL = 8
-_HEART_POOL = 2
 _START_RETRY_S = 0.5
 _CLEAN_S = 15.0  # past the longest grace: for kills to be clean, and results to be recorded
-
-
-@dataclass(frozen=True, slots=True)
-class _Stores:
-    pool: Pool
-    heart_pool: Pool  # apart, so that floods of output can't starve leases
-    leases: Leases
-    publisher: Publisher
-    consumer: Consumer
 
 
 async def run(settings: Settings, link: GuardLink) -> int:
@@ -71,7 +56,7 @@ async def run(settings: Settings, link: GuardLink) -> int:
         consumer = Consumer(settings, cluster_id, settings.queues)
         await publisher.start()
         try:
-            return await _work(settings, _Stores(pool, heart_pool, leases, publisher, consumer), link, drain)
+            return await _work(settings, Stores(pool, heart_pool, leases, publisher, consumer), link, drain)
         finally:
             await publisher.close()
             await leases.close()
@@ -79,8 +64,8 @@ async def run(settings: Settings, link: GuardLink) -> int:
 
 @contextlib.asynccontextmanager
 async def _open_pools(settings: Settings) -> AsyncIterator[tuple[Pool, Pool]]:
-    pool = await open_pool(settings, application="relay work", size=_POOL)
-    heart_pool = await open_pool(settings, application="relay work heart", size=_HEART_POOL)
+    pool = await open_pool(settings, application="relay work", size=POOL)
+    heart_pool = await open_pool(settings, application="relay work heart", size=HEART_POOL)
     try:
         yield pool, heart_pool
     finally:
@@ -105,101 +90,51 @@ async def _join(settings: Settings, pool: Pool, drain: Drain) -> UUID | None:
     return None
 
 
-async def _work(settings: Settings, stores: _Stores, link: GuardLink, drain: Drain) -> int:
+async def _work(settings: Settings, stores: Stores, link: GuardLink, drain: Drain) -> int:
     async with connection(stores.pool) as conn:
         worker_id = await workers.register_worker(conn, identity.this_worker(settings))
     _log.info("worker.started", worker_id=worker_id, queues=settings.queues, slots=settings.concurrency)
-    terms = trust.Terms(settings.lease_ttl_s)
-    roster = Roster(settings.concurrency, terms)
-    aftermath = Aftermath(stores.pool, stores.leases, stores.publisher, queues=settings.queues)
-    finisher = Finisher(stores.pool, aftermath, worker_id=worker_id)
-    shipper = Shipper(stores.pool, stores.leases)
     try:
-        async with asyncio.TaskGroup() as attempt_tasks:
-            attempts = Attempts(
-                settings,
-                roster,
-                worker_id=worker_id,
-                link=link,
-                finisher=finisher,
-                shipper=shipper,
-                parent_output=ParentOutput(stores.pool),
-                tasks=attempt_tasks,
-            )
-            claimer = Claimer(
-                stores.pool,
-                stores.leases,
-                roster,
-                worker_id=worker_id,
-                terms=terms,
-                consumer=stores.consumer,
-                start=attempts.start,
-            )
-            aftermath.claimer = claimer
-            heart = Heart(
-                stores.heart_pool,
-                stores.leases,
-                roster,
-                worker_id=worker_id,
-                terms=terms,
-                claimer=claimer,
-                link=link,
-                drain=drain,
-                aftermath=aftermath,
-            )
-            parts = _Parts(roster, claimer, heart, finisher, shipper, aftermath)
+        async with asyncio.TaskGroup() as attempts:
+            parts = assemble(settings, stores, attempts, worker_id=worker_id, link=link, drain=drain)
             return await _serve(settings, stores, parts, link=link, drain=drain, worker_id=worker_id)
     except* Forgotten:
         _log.error("worker.forgotten", worker_id=worker_id)
     return 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    roster: Roster
-    claimer: Claimer
-    heart: Heart
-    finisher: Finisher
-    shipper: Shipper
-    aftermath: Aftermath
-
-
 async def _serve(
-    settings: Settings, stores: _Stores, parts: _Parts, *, link: GuardLink, drain: Drain, worker_id: int
+    settings: Settings, stores: Stores, parts: Parts, *, link: GuardLink, drain: Drain, worker_id: int
 ) -> int:
     """Run all parts; drain when asked; end them in the order in which they need each other."""
     stealer = feeds.Stealer(stores.pool, stores.consumer, parts.claimer, queues=settings.queues)
+    kept = (
+        parts.heart.beat(),
+        parts.heart.renew(),
+        parts.heart.watch_lapses(),
+        parts.heart.hear_cancels(),
+        parts.finisher.serve(),
+        parts.shipper.serve(),
+        parts.aftermath.serve(),
+        rescue_predecessors(stores.pool, parts.aftermath, worker_id=worker_id),
+    )
+    feeding = (
+        stores.consumer.run(),
+        feeds.feed_from_kafka(stores.pool, stores.consumer, parts.claimer),
+        parts.claimer.serve(),
+        stealer.serve(),
+    )
     async with asyncio.TaskGroup() as tasks:
-        kept = [
-            tasks.create_task(each)
-            for each in (
-                parts.heart.beat(),
-                parts.heart.renew(),
-                parts.heart.watch_lapses(),
-                parts.heart.hear_cancels(),
-                parts.finisher.serve(),
-                parts.shipper.serve(),
-                parts.aftermath.serve(),
-                predecessors.rescue_predecessors(stores.pool, parts.aftermath, worker_id=worker_id),
-            )
-        ]
-        feeding = [
-            tasks.create_task(each)
-            for each in (
-                stores.consumer.run(),
-                feeds.feed_from_kafka(stores.pool, stores.consumer, parts.claimer),
-                parts.claimer.serve(),
-                stealer.serve(),
-            )
-        ]
+        kept_tasks = [tasks.create_task(each) for each in kept]
+        feeding_tasks = [tasks.create_task(each) for each in feeding]
         is_guarded = await _wait_end(link, drain)
         await stores.consumer.close()
-        for task in feeding:
+        for task in feeding_tasks:
             task.cancel()
         await (_drain(settings, parts.roster, drain, link) if is_guarded else _kill_all(parts.roster))
         await parts.aftermath.round()
         await _forget_worker(stores.pool, worker_id)
-        for task in kept:
+        for task in kept_tasks:
             task.cancel()
     return 0 if is_guarded else 1
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
-from tests.e2e import running_dev
+from tests.e2e import running_dev, shared
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tests.stack import Cluster, Stack
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def relay(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    """A Relay that the module's tests share: see `shared`."""
+    async with shared.started(stack, tmp_path_factory.mktemp("relay")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ fixture's yield.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 from dataclasses import dataclass
@@ -154,6 +155,17 @@ class Harness:
         await leases.close()
 
 
+@contextlib.asynccontextmanager
+async def running_api(settings: Settings, pool: Pool) -> AsyncIterator[ApiServer]:
+    """An API that listens until the block ends."""
+    made = await _make_tokens(pool)
+    harness = Harness(settings, pool)
+    parts, address = await harness.start()
+    async with aiohttp.ClientSession() as session:
+        yield ApiServer(parts, address, made, session)
+    await harness.stop()
+
+
 @pytest.fixture
 async def api_settings(settings: Settings) -> Settings:
     """Settings of the API under test; a test file may override them."""
@@ -163,12 +175,8 @@ async def api_settings(settings: Settings) -> Settings:
 @pytest.fixture
 async def api(api_settings: Settings, pool: Pool) -> AsyncIterator[ApiServer]:
     """A listening API."""
-    made = await _make_tokens(pool)
-    harness = Harness(api_settings, pool)
-    parts, address = await harness.start()
-    async with aiohttp.ClientSession() as session:
-        yield ApiServer(parts, address, made, session)
-    await harness.stop()
+    async with running_api(api_settings, pool) as running:
+        yield running
 
 
 @pytest.fixture

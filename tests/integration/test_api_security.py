@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,7 +72,7 @@ async def test_a_revoked_token_stops_working_within_seconds(
     await until(is_refused, within_s=5, what="401")
 
 
-async def test_a_known_token_is_not_looked_up_again(api: ApiServer, store: Connection) -> None:
+async def test_a_known_token_is_kept_by_its_digest(api: ApiServer) -> None:
     await api.get("/v1/jobs", scope="read")
     digest = hashlib.sha256(api.tokens["read"].encode()).digest()
     principal, _ = api.parts.tokens._cache[digest]
@@ -236,7 +237,7 @@ async def test_an_unforeseen_error_is_a_500_that_tells_nothing_but_an_id(
     assert answer.json["detail"].rsplit(" ", 1)[1] in capsys.readouterr().err
 
 
-async def test_without_auth_the_operator_is_the_actor(api: ApiServer, store: Connection) -> None:
+async def test_without_auth_the_operator_is_the_actor(api: ApiServer) -> None:
     settings = dataclasses.replace(api.parts.settings, auth=False)
     parts = apps.assemble(
         settings,
@@ -252,8 +253,4 @@ async def test_pipelined_requests_are_answered_in_order(api: ApiServer) -> None:
     one = api.head("GET", "/healthz")
     last = api.head("GET", "/v1/nothing", Connection="close")
     answer = await api.raw(one + one + last)
-    assert [line for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1")] == [
-        b"HTTP/1.1 200 OK",
-        b"HTTP/1.1 200 OK",
-        b"HTTP/1.1 404 Not Found",
-    ]
+    assert re.findall(rb"HTTP/1\.1 (\d+)", answer) == [b"200", b"200", b"404"]

@@ -95,12 +95,12 @@ async def spawn() -> AsyncIterator[Spawn]:
 
     yield start
     for process in started:
-        if process.returncode is None:
-            os.kill(process.pid, signal.SIGCONT)
-            for child in tree.descendants(process.pid, procs=tree.snapshot()):
-                os.kill(child.pid, signal.SIGKILL)
-            async with asyncio.timeout(5):
-                await process.wait()
+        procs = tree.snapshot()
+        if process.returncode is None and process.pid in procs:
+            tree.signal_each([procs[process.pid]], signal.SIGCONT)
+            tree.signal_each(tree.descendants(process.pid, procs=procs), signal.SIGKILL)
+        async with asyncio.timeout(5):
+            await process.wait()
         process._transport.close()  # type: ignore[attr-defined]  # asyncio offers no other way to close the pipes
 
 
