@@ -41,7 +41,7 @@ class Submissions:
     def __init__(self, pool: Pool, publisher: Publisher) -> None:
         self._pool = pool
         self._publisher = publisher
-        self._batcher: Batcher[_Item, Inserted] = Batcher(self._insert, turns=3)
+        self._batcher: Batcher[_Item, Inserted] = Batcher(self._insert, turns=0)
 
     async def serve(self) -> None:
         """Commit batches until cancelled."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from relay.model.states import Lane
 
-_MAX_BYTES = 1024  # a good one has some 30
+_MAX_BYTES = 256  # a good one has some 30; less nesting than any JSON reader can bear
 _MAX_ID = 2**63 - 1
 _HEAD_BYTES = 1024
 

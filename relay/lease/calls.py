@@ -28,7 +28,7 @@ CALL_TIMEOUT_S = 1.0
 _SILENT_PAUSE_S = 1.0
 
 
-class LeaseUnavailable(Exception):  # noqa: N818 - an outcome that callers expect, not a fault
+class LeaseUnavailable(Exception):
     """Redis did not answer in time, or answered with an error."""
 
 
@@ -38,7 +38,8 @@ def connect(url: str, *, retries: int, connections: int = 4) -> Redis:
         url,
         max_connections=connections,
         timeout=CALL_TIMEOUT_S,
-        socket_timeout=CALL_TIMEOUT_S,
+        # None: else redis-py sends under asyncio.wait_for, which swallows cancellations on Python 3.11. Callers bound each call.
+        socket_timeout=None,
         socket_connect_timeout=CALL_TIMEOUT_S,
         socket_keepalive=True,
         protocol=2,

@@ -88,12 +88,23 @@ class Orphans:
         earlier turn, and what these left was ours by then.
         """
         if self._seen is None:
-            known = self.watcher.pids.keys() | self._strangers if self._strangers else self.watcher.pids
-            self._seen = [pid for pid in tree.child_pids() if pid not in known and not _is_reaped(pid)]
+            self._seen = self._reap()
             if self._seen or self._suspects:
                 self._suspects = {pid: self._suspects.get(pid) or self._suspect(pid) for pid in self._seen}
             asyncio.get_running_loop().call_soon(self._forget_look)
         return self._seen
+
+    def _reap(self) -> list[int]:
+        """Reap the adopted children that are dead, and give the others.
+
+        Reads again after each reaping: one that died after the read has left its own children to us.
+        """
+        while True:
+            known = self.watcher.pids.keys() | self._strangers if self._strangers else self.watcher.pids
+            adopted = [pid for pid in tree.child_pids() if pid not in known]
+            living = [pid for pid in adopted if not _is_reaped(pid)]
+            if len(living) == len(adopted):
+                return living
 
     def _forget_look(self) -> None:
         self._seen = None

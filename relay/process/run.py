@@ -71,6 +71,11 @@ class Execution:
         self._monitor: Monitor | None = None
         self._leftover: set[tuple[int, int]] = set()
 
+    @property
+    def cgroup(self) -> str | None:
+        """The folder of this attempt's own cgroup, where there is one; known from the start on."""
+        return None if self._launch.cgroup is None else str(self._launch.cgroup.folder)
+
     async def run(self) -> Result:
         """Run the command; what goes wrong with it is in the result. If cancelled, everything is killed first."""
         if self._ending is not None:
@@ -228,9 +233,7 @@ class Execution:
 
     @property
     def _target(self) -> Target:
-        cgroup = self._launch.cgroup
-        folder = None if cgroup is None else str(cgroup.folder)
-        return Target(self._command.claim_id, self._child.pid, self._child.start, folder)
+        return Target(self._command.claim_id, self._child.pid, self._child.start, self.cgroup)
 
     def _has_grace(self) -> bool:
         return self._kill_at is not None and asyncio.get_running_loop().time() < self._kill_at

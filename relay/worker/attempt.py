@@ -79,8 +79,8 @@ class Attempts:
             claim.phase = Phase.FINISHING
         finally:
             self._roster.give(1)
-        if result is None or (claim.is_over and claim.trusted_until_ns <= trust.now_ns()):
-            self._forget(claim)  # the heart reports it lost
+        if result is None or claim.trusted_until_ns <= trust.now_ns():
+            self._forget(claim)  # what ended it may have been the guard; the heart reports it lost
             return
         await self._finish(claim, spec, result)
 
@@ -121,7 +121,8 @@ class Attempts:
 
     def _started(self, claim: Claim, pid: int, start: int) -> None:
         claim.phase = Phase.RUNNING
-        self._link.started(claim.facts.claim_id, pid, start)
+        cgroup = claim.execution.cgroup if claim.execution is not None else None
+        self._link.started(claim.facts.claim_id, pid, start, cgroup=cgroup)
 
     async def _stdin(
         self, claim: Claim, spec: JobSpec, stack: contextlib.AsyncExitStack

@@ -56,6 +56,7 @@ class Claimer:
         self._wanted: deque[int] = deque()
         self._known: set[int] = set()
         self._messages: dict[int, list[Message]] = {}
+        self._is_closing = self._is_busy = False
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
 
@@ -87,20 +88,31 @@ class Claimer:
             self._messages.setdefault(message.job_id, []).append(message)
         self.want(message.job_id for message in messages)
 
+    async def close(self) -> None:
+        """Claim no more, and wait until the batch on its way is answered; then `serve` can be cancelled and loses nothing."""
+        self._is_closing = True
+        while self._is_busy:
+            self._settled.clear()
+            await self._settled.wait()
+
     async def serve(self) -> None:
-        """Claim until cancelled."""
+        """Claim until cancelled; nothing more once closed."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._wanted:
                 await self._roster.wait_free()
+                if self._is_closing:
+                    return
                 batch = [self._wanted.popleft() for _ in range(min(self._roster.free, len(self._wanted)))]
                 self._roster.take(len(batch))
+                self._is_busy = True
                 self._settle(batch, await self._claim(batch))
 
     def _settle(self, batch: Sequence[int], started: int) -> None:
         self._roster.give(len(batch) - started)
         self._known.difference_update(batch)
+        self._is_busy = False
         self._settled.set()
         done = [message for job_id in batch for message in self._messages.pop(job_id, ())]
         if done:
@@ -119,6 +131,8 @@ class Claimer:
                 # Whether it was committed is unknown: the heart will see, and report what was as lost.
                 _log.warning("claims.postponed", jobs=len(pairs), error=str(error.__cause__ or error))
                 await self._unlock(pairs)
+                if self._is_closing:
+                    return 0
                 await asyncio.sleep(_RETRY_S)
 
     async def _claim_locked(self, pairs: list[tuple[int, str]]) -> int:

@@ -27,6 +27,7 @@ _log = log.get(__name__)
 _FETCH_S = 0.5
 _LOOK_S = 1.0
 _SILENCE_S = 1.0
+_OVERDUE_WITHOUT_KAFKA_S = 0.2  # also before a worker has joined its group: nobody brings it messages
 _OVERDUE_WHEN_SILENT_S = 2.0
 _OVERDUE_S = 30.0
 _SELDOM = 5  # looks
@@ -71,18 +72,23 @@ class Stealer:
         looks = self._rng.randrange(_SELDOM)
         while True:
             looks += 1
-            is_silent = self._consumer.silent_s >= _SILENCE_S
-            is_full = False
-            if is_silent or looks % _SELDOM == 0:
-                is_full = await self._look(_OVERDUE_WHEN_SILENT_S if is_silent else _OVERDUE_S)
-            if is_full:
+            if await self._look(self._overdue_s(is_seldom=looks % _SELDOM == 0)):
                 await self._claimer.wait_room()
             else:
                 await asyncio.sleep(_LOOK_S)
 
-    async def _look(self, overdue_s: float) -> bool:
+    def _overdue_s(self, *, is_seldom: bool) -> float | None:
+        """How long a job must have been due to be stolen now; None: no look this time."""
+        if not self._consumer.is_up:
+            return _OVERDUE_WITHOUT_KAFKA_S
+        if self._consumer.silent_s >= _SILENCE_S:
+            return _OVERDUE_WHEN_SILENT_S
+        return _OVERDUE_S if is_seldom else None
+
+    async def _look(self, overdue_s: float | None) -> bool:
+        """Steal once. True: there may be more than there was room for."""
         room = min(self._claimer.room, _MOST)
-        if room == 0:
+        if overdue_s is None or room == 0:
             return False
         try:
             async with connection(self._pool) as conn:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _log = log.get(__name__)
 _START_RETRY_S = 0.5
+_LEAVE_S = 3.0  # for the consumer group to let go; it does so by itself later
 _CLEAN_S = 15.0  # past the longest grace: for kills to be clean, and results to be recorded
 
 
@@ -119,7 +120,6 @@ async def _serve(
         rescue_predecessors(stores.pool, parts.aftermath, worker_id=worker_id),
     )
     feeding = (
-        stores.consumer.run(),
         feeds.feed_from_kafka(stores.pool, stores.consumer, parts.claimer),
         parts.claimer.serve(),
         stealer.serve(),
@@ -127,14 +127,17 @@ async def _serve(
     async with asyncio.TaskGroup() as tasks:
         kept_tasks = [tasks.create_task(each) for each in kept]
         feeding_tasks = [tasks.create_task(each) for each in feeding]
+        consuming = tasks.create_task(stores.consumer.run())
         is_guarded = await _wait_end(link, drain)
-        await stores.consumer.close()
+        await parts.claimer.close()
         for task in feeding_tasks:
             task.cancel()
+        leaving = tasks.create_task(stores.consumer.close())  # may wait for a rebalance, and jobs should not
         await (_drain(settings, parts.roster, drain, link) if is_guarded else _kill_all(parts.roster))
         await parts.aftermath.round()
         await _forget_worker(stores.pool, worker_id)
-        for task in kept_tasks:
+        await asyncio.wait([leaving], timeout=_LEAVE_S if is_guarded else 0)
+        for task in (*kept_tasks, leaving, consuming):
             task.cancel()
     return 0 if is_guarded else 1
 

@@ -65,7 +65,7 @@ CREATE TABLE job_specs (
     queue      text NOT NULL,
     name       text NOT NULL,
     labels     jsonb NOT NULL DEFAULT '{}',
-    spec       jsonb NOT NULL,                                            -- normalised, as the API answers it
+    spec       json NOT NULL,                                             -- normalised; text as the API answers it, order kept
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX job_specs_queue ON job_specs (queue, job_id);

@@ -10,7 +10,7 @@
 -- $9 text[]              locks; null: no named lock
 -- $10 text[]             names
 -- $11 jsonb[]            labels; null: none
--- $12 jsonb[]            specs
+-- $12 json[]             specs
 -- $13 text[]             actors; null: no audit row (a chain's child)
 -- $14 text[]             keys; null: no idempotency key
 -- $15 bytea[]            fingerprints
@@ -31,7 +31,7 @@ WITH clock AS MATERIALIZED (
            clock.now
       FROM clock,
            unnest($1::text[], $2::smallint[], $3::timestamptz[], $4::double precision[], $5::timestamptz[], $6::integer[],
-                  $7::boolean[], $8::boolean[], $9::text[], $10::text[], $11::jsonb[], $12::jsonb[], $13::text[],
+                  $7::boolean[], $8::boolean[], $9::text[], $10::text[], $11::jsonb[], $12::json[], $13::text[],
                   $14::text[], $15::bytea[], $16::bigint[], $17::text[], $18::integer[], $19::integer[])
            WITH ORDINALITY
            AS job (queue, lane, run_at, delay_s, expires_at, max_retries, fail_on_loss, has_children, lock, name, labels,

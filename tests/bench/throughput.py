@@ -25,6 +25,7 @@ from tests import stack as stacks
 from tests.bench import cpu, posts, spawners
 from tests.stack import databases
 
+DRAIN_S = 600.0
 TRUE = {"payload": {"command": "/bin/true"}, "max_retries": 0}
 
 
@@ -106,8 +107,7 @@ async def _drain(plan: Plan, stack: stacks.Stack, relay: stacks.Cluster) -> tupl
                 ids += (await answer.json())["ids"]
     connection = await asyncpg.connect(relay.db_dsn)
     try:
-        while await connection.fetchval("SELECT count(*) FROM jobs WHERE status IN ('PENDING', 'RUNNING')"):
-            await asyncio.sleep(0.1)
+        await stacks.until(lambda: _is_drained(connection), within_s=DRAIN_S, what="the drain")
         seconds: float = await connection.fetchval(
             "SELECT extract(epoch FROM max(finished_at) - min(started_at)) FROM jobs WHERE id = ANY($1)", ids
         )
@@ -119,6 +119,11 @@ async def _drain(plan: Plan, stack: stacks.Stack, relay: stacks.Cluster) -> tupl
     assert failed == 0, f"{failed} jobs did not complete at their first attempt"
     spent = {part: sum(map(cpu.used_s, pids)) - used[part] for part, pids in parts.items()}
     return plan.jobs / float(seconds), {part: 1000 * each / plan.jobs for part, each in spent.items()}
+
+
+async def _is_drained(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
+    left: int = await connection.fetchval("SELECT count(*) FROM jobs WHERE status IN ('PENDING', 'RUNNING')")
+    return left == 0
 
 
 async def _parts(stack: stacks.Stack, relay: stacks.Cluster) -> dict[str, list[int]]:

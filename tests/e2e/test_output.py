@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import sys
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from relay.process import tree
 from tests.e2e.reading import bytes_of, read, read_records
+from tests.e2e.running import completed, took_s
 
 if TYPE_CHECKING:
     from tests.stack import Cluster
@@ -25,29 +25,14 @@ for _ in range({PIECES}):
 ALL_BYTES = bytes(range(256))
 
 
-async def ended(relay: Cluster, command: str, *args: str, **payload: Any) -> dict[str, Any]:
-    """Run a command to its success: the job."""
-    job_id = await relay.submit({"payload": {"command": command, "args": args, **payload}, "max_retries": 0})
-    job = await relay.wait(job_id)
-    assert job["status"] == "COMPLETED", job
-    return job
-
-
 def peak_bytes(worker: Worker) -> int:
     """The most memory that the worker itself has had."""
     status = Path(f"/proc/{worker.worker_pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
 
 
-def took_s(attempt: dict[str, str]) -> float:
-    """From an attempt's start to its recorded end."""
-    return (
-        datetime.fromisoformat(attempt["finished_at"]) - datetime.fromisoformat(attempt["started_at"])
-    ).total_seconds()
-
-
 async def test_of_50_megabytes_the_first_and_last_5_mib_are_kept_in_little_memory(relay: Cluster) -> None:
-    job = await ended(relay, sys.executable, "-c", NOISE)
+    job = await completed(relay, sys.executable, "-c", NOISE)
     drawn = random.Random(7)
     written = b"".join(drawn.randbytes(PIECE_BYTES) for _ in range(PIECES))
     attempt = job["attempts"][0]
@@ -62,7 +47,7 @@ async def test_of_50_megabytes_the_first_and_last_5_mib_are_kept_in_little_memor
 
 async def test_a_limit_of_the_spec_applies_to_each_stream(relay: Cluster) -> None:
     script = "seq 100000 199999; seq 200000 299999 >&2"
-    job = await ended(relay, "sh", "-c", script, limits={"output": "10K"})
+    job = await completed(relay, "sh", "-c", script, limits={"output": "10K"})
     attempt = job["attempts"][0]
     assert (attempt["stdout_bytes"], attempt["stderr_bytes"]) == (700_000, 700_000)
     assert attempt["dropped_bytes"] == 2 * (700_000 - 10_240)
@@ -73,7 +58,7 @@ async def test_a_limit_of_the_spec_applies_to_each_stream(relay: Cluster) -> Non
 
 async def test_all_byte_values_come_back_on_both_streams_in_both_forms(relay: Cluster) -> None:
     script = "import os; os.write(1, bytes(range(256))); os.write(2, bytes(range(255, -1, -1)))"
-    job = await ended(relay, sys.executable, "-c", script)
+    job = await completed(relay, sys.executable, "-c", script)
     records = await read_records(relay, job["id"])
     for stream, expected in (("stdout", ALL_BYTES), ("stderr", ALL_BYTES[::-1])):
         assert await read(relay, job["id"], f"stream={stream}") == expected
@@ -81,13 +66,13 @@ async def test_all_byte_values_come_back_on_both_streams_in_both_forms(relay: Cl
 
 
 async def test_text_comes_back_as_text(relay: Cluster) -> None:
-    job = await ended(relay, "printf", "%s", "grüße \x1b[31m\r\n")
+    job = await completed(relay, "printf", "%s", "grüße \x1b[31m\r\n")
     (record,) = await read_records(relay, job["id"])
     assert (record["seq"], record["stream"], record["text"]) == (1, "stdout", "grüße \x1b[31m\r\n")
 
 
 async def test_a_daemon_that_holds_the_pipes_ends_with_its_job(relay: Cluster) -> None:
-    job = await ended(relay, "sh", "-c", "sleep 30 & echo $RELAY_CLAIM; echo hi")
+    job = await completed(relay, "sh", "-c", "sleep 30 & echo $RELAY_CLAIM; echo hi")
     claim_id, said = (await read(relay, job["id"])).decode().split()
     attempt = job["attempts"][0]
     assert (said, attempt["outcome"], attempt["leftover_processes"]) == ("hi", "succeeded", 1)
@@ -96,6 +81,6 @@ async def test_a_daemon_that_holds_the_pipes_ends_with_its_job(relay: Cluster) -
 
 
 async def test_a_job_that_writes_nothing_has_empty_output(relay: Cluster) -> None:
-    job = await ended(relay, "true")
+    job = await completed(relay, "true")
     assert await read(relay, job["id"]) == b""
     assert await read_records(relay, job["id"]) == []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 POM = Path(__file__).parents[1] / "kafka" / "pom.xml"
 LIBRARIES = POM.parent / "libs"
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"  # any 16 bytes in base64: a fresh cluster each time
+CONFIGURATION = "server.properties"
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 JAVA = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN")
 
@@ -47,16 +48,26 @@ def start(folder: Path, libraries: Path) -> Server:
     """Format the storage and start Kafka. Wait for `ready` before use: it listens only once it has registered."""
     folder.mkdir()
     port = ports.free_port()
-    configuration = folder / "server.properties"
+    configuration = folder / CONFIGURATION
     settings = _settings(f"{ports.HOST}:{port}", controller=f"{ports.HOST}:{ports.free_port()}", folder=folder)
     configuration.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-    java = [shutil.which("java") or "java", *JAVA, "-cp", f"{libraries}/*"]
-    argv = [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(configuration)]
-    subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL)
-    argv = [*java, "kafka.Kafka", str(configuration)]
+    format_storage(folder, libraries)
+    argv = [*_java(libraries), "kafka.Kafka", str(configuration)]
     return Server(
         lambda: child.spawn("Apache Kafka", argv, cwd=folder, log=folder / "kafka.log", env=ENVIRONMENT), port
     )
+
+
+def format_storage(folder: Path, libraries: Path) -> None:
+    """Make the storage of a Kafka that does not run a fresh one: whatever there was is gone."""
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    argv = [*_java(libraries), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"]
+    argv.append(str(folder / CONFIGURATION))
+    subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+
+
+def _java(libraries: Path) -> list[str]:
+    return [shutil.which("java") or "java", *JAVA, "-cp", f"{libraries}/*"]
 
 
 def _settings(address: str, *, controller: str, folder: Path) -> Mapping[str, str]:

@@ -20,7 +20,7 @@ from tests.stack import processes
 from tests.stack.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from relay.config import Settings
@@ -75,9 +75,11 @@ class Cluster:
         self.servers[index] = fresh
         return fresh
 
-    async def start_worker(self, *, environ: Mapping[str, str] | None = None) -> processes.Worker:
-        """Start a `relay work` and wait until it has registered."""
-        started = self._spawn("work", environ or {})
+    async def start_worker(
+        self, *, environ: Mapping[str, str] | None = None, before: Sequence[str] = ()
+    ) -> processes.Worker:
+        """Start a `relay work` (by a program that `before` names) and wait until it has registered."""
+        started = self._spawn("work", environ or {}, before)
         connection = await asyncpg.connect(self.db_dsn)
         try:
             worker_id, pid = await until(
@@ -147,9 +149,9 @@ class Cluster:
         for child in self._children:
             child.kill()
 
-    def _spawn(self, role: str, environ: Mapping[str, str]) -> Child:
+    def _spawn(self, role: str, environ: Mapping[str, str], before: Sequence[str] = ()) -> Child:
         name = f"{role}-{next(self._numbers)}"
-        started = processes.spawn(name, role, folder=self.folder, environ={**self.environ, **environ})
+        started = processes.spawn(name, role, folder=self.folder, environ={**self.environ, **environ}, before=before)
         self._children.append(started)
         return started
 

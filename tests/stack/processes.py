@@ -15,7 +15,7 @@ from relay.process import tree
 from tests.stack.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
 RELAY = (sys.executable, "-P", "-m", "relay")
@@ -122,9 +122,15 @@ def _is(noted: tree.Proc, now: tree.Proc | None) -> bool:
     return now is not None and now.start == noted.start and not tree.is_dead(now)
 
 
-def spawn(name: str, *arguments: str, folder: Path, environ: Mapping[str, str]) -> child.Child:
-    """Start one role of Relay with exactly this environment. Its log is `<folder>/<name>.log`."""
-    return child.spawn(name, [*RELAY, *arguments], cwd=folder, log=folder / f"{name}.log", env=environ)
+def spawn(
+    name: str, *arguments: str, folder: Path, environ: Mapping[str, str], before: Sequence[str] = ()
+) -> child.Child:
+    """Start one role of Relay with exactly this environment. Its log is `<folder>/<name>.log`.
+
+    `before` are the words of a program that prepares something and then executes the words that follow (`unshare …`).
+    """
+    argv = [*RELAY, *arguments]
+    return child.spawn(name, argv, cwd=folder, log=folder / f"{name}.log", env=environ, before=before)
 
 
 def _signal(pid: int, number: int) -> None:
