@@ -22,16 +22,12 @@ class Batcher(Generic[T, R]):
     """Turn single calls into batches of at most `limit` items.
 
     `run` takes the items and returns one answer for each, in order; an answer that is an exception is raised to that
-    item's caller alone. If `run` itself raises, every item of the batch gets that exception. The event loop turns `turns`
-    times before a batch is taken, so that callers whose requests have arrived but were not read yet can join it.
+    item's caller alone. If `run` itself raises, every item of the batch gets that exception.
     """
 
-    def __init__(
-        self, run: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]], *, limit: int = 1000, turns: int = 0
-    ) -> None:
+    def __init__(self, run: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]], *, limit: int = 1000) -> None:
         self._run = run
         self._limit = limit
-        self._turns = turns
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._wake = asyncio.Event()
 
@@ -49,8 +45,6 @@ class Batcher(Generic[T, R]):
                 await self._wake.wait()
                 self._wake.clear()
                 while self._waiting:
-                    for _ in range(self._turns):
-                        await asyncio.sleep(0)
                     await self._send()
         finally:
             for _, future in self._waiting:

@@ -81,9 +81,9 @@ def main() -> None:
     """Write the tables into the README."""
     text = README.read_text(encoding="utf-8")
     for name, table in tables().items():
-        text = re.sub(
-            _MARKED.format(name=name), lambda match, table=table: match[1] + table + match[3], text, flags=re.DOTALL
-        )
+        found = re.search(_MARKED.format(name=name), text, re.DOTALL)
+        assert found, f"README.md has no place for the table '{name}'"
+        text = text[: found.start(2)] + table + text[found.end(2) :]
     README.write_text(text, encoding="utf-8")
 
 

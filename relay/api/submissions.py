@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 
-from relay import errors
+from relay import errors, failpoints
 from relay.batch import Batcher
 from relay.store import connection, locks, submit
 
@@ -41,7 +41,7 @@ class Submissions:
     def __init__(self, pool: Pool, publisher: Publisher) -> None:
         self._pool = pool
         self._publisher = publisher
-        self._batcher: Batcher[_Item, Inserted] = Batcher(self._insert, turns=0)
+        self._batcher: Batcher[_Item, Inserted] = Batcher(self._insert)
 
     async def serve(self) -> None:
         """Commit batches until cancelled."""

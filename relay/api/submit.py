@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from relay import errors
+from relay import errors, failpoints
 from relay.api import answers, bodies
 from relay.model import jsontext
 from relay.model.part import check_name

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _TICK_S = 1.0
 _NO_ROOM_S = 1.0
 _IDLE_S = 10.0
-_ANSWER_S = 5.0  # without an answered fetch for so long, Kafka counts as down
+_ANSWER_S = 8.0  # without an answered fetch for so long, Kafka counts as down
 _SILENT_S = 45.0  # with the asking and the rebuilding: 60
 _ASK_EVERY_S = 5.0
 _MISSING_TICKS = 3
@@ -220,7 +220,7 @@ class Consumer:
                     await self._must_end.wait()
                     return "it was closed, or polling failed"
             now = time.monotonic()
-            self.is_up = self._is_answering(member, now)
+            self.is_up = await self._is_answering(member, now)
             if member.is_held:
                 started_at = now
             quiet_s = now - max(self._heard_at, started_at)
@@ -236,9 +236,13 @@ class Consumer:
                 if await self._is_stuck(member):
                     return "silent, though there are messages or no answers"
 
-    def _is_answering(self, member: Member, now: float) -> bool:
+    async def _is_answering(self, member: Member, now: float) -> bool:
         answer = member.last_answer()
-        if answer != self._answered[0] or member.is_held or not member.assignment:
+        if answer != self._answered[0]:
+            self._answered = (answer, now)
+        elif (member.is_held or not member.assignment) and now - self._answered[1] > _ASK_EVERY_S:
+            if not await member.answers():
+                return False
             self._answered = (answer, now)
         return now - self._answered[1] < _ANSWER_S
 
@@ -264,7 +268,7 @@ class Consumer:
         try:
             await member.commit(offsets)
         except _OUTAGES as error:
-            _log.info("offsets.not_committed", partitions=len(offsets), error=repr(error))
+            _log.debug("offsets.not_committed", partitions=len(offsets), error=repr(error))
             self._offsets.put_back(offsets)
             return False
         return True

@@ -32,6 +32,7 @@ IDLE_FETCH_WAIT_MS: Final = 150
 _START_S = 60.0  # a join waits for the other members
 _STOP_S = 5.0
 _ASK_S = 5.0
+_ANSWER_S = 2.0
 _FOREVER_MS = 2**31 - 1
 _PARTITION_BYTES = 64 * 1024  # some 800 messages: what a busy worker may hold back from idle ones
 
@@ -119,6 +120,16 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
     def lacks_topics(self) -> bool:
         """Tell whether a topic is gone: Kafka was wiped or replaced."""
         return not all(self._kafka.partitions_for_topic(name) for name in self._topics)
+
+    async def answers(self) -> bool:
+        """Ask Kafka anything: for a member that is held, and so fetches nothing."""
+        own = list(self._kafka.assignment())
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await self._kafka.end_offsets(own[:1])
+        except (KafkaError, OSError, TimeoutError):
+            return False
+        return True
 
     async def is_behind(self) -> bool:
         """Ask Kafka whether there are messages that were not fetched. Raises aiokafka's errors or TimeoutError."""

@@ -129,17 +129,16 @@ class Publisher:
         by_topic: dict[str, list[JobRef]] = defaultdict(list)
         for ref in refs:
             by_topic[messages.topic(ref.lane, ref.queue)].append(ref)
+        deliveries: list[asyncio.Future[object]] = []
         try:
             await self._learn(producer, known, [name for name in by_topic if name not in known])
-            deliveries = [
-                delivery
-                for name, of_topic in by_topic.items()
-                for delivery in await self._enqueue(producer, name, of_topic, partitions=known[name])
-            ]
+            for name, of_topic in by_topic.items():
+                await self._enqueue(producer, name, of_topic, partitions=known[name], deliveries=deliveries)
             async with asyncio.timeout(_DELIVERY_S):
-                for delivery in deliveries:  # sent already: they complete together
-                    await delivery
+                _raise_first(await asyncio.gather(*deliveries, return_exceptions=True))
         except BaseException:
+            for delivery in deliveries:
+                delivery.cancel()
             self.dropped += len(refs)
             raise
         self.sent += len(refs)
@@ -154,23 +153,33 @@ class Publisher:
                 known[name] = len(await producer.partitions_for(name))
 
     async def _enqueue(
-        self, producer: AIOKafkaProducer, name: str, refs: Sequence[JobRef], *, partitions: int
-    ) -> list[asyncio.Future[object]]:
-        """Deal a topic's jobs to its partitions, in turn; return the deliveries to wait for."""
+        self,
+        producer: AIOKafkaProducer,
+        name: str,
+        refs: Sequence[JobRef],
+        *,
+        partitions: int,
+        deliveries: list[asyncio.Future[object]],
+    ) -> None:
+        """Deal a topic's jobs to its partitions, in turn; append the deliveries to wait for."""
         first, self._turn = self._turn, self._turn + len(refs)
-        deliveries = []
         for nth in range(min(partitions, len(refs))):
             batch = producer.create_batch()
             for ref in islice(refs, nth, None, partitions):
                 batch.append(timestamp=None, key=None, value=messages.encode(ref.id))
             deliveries.append(await producer.send_batch(batch, name, partition=(first + nth) % partitions))
-        return deliveries
 
     def _drop(self, count: int) -> None:
         self.dropped += count
         for _ in range(count):
             self._waiting.popleft()
         self._is_idle.set()
+
+
+def _raise_first(outcomes: Sequence[object]) -> None:
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:

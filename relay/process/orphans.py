@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from relay.process.tree import Proc, Target
 
 _LOOK_S = 1.0
+_READS = 20
 
 
 class Orphans:
@@ -97,14 +98,17 @@ class Orphans:
     def _reap(self) -> list[int]:
         """Reap the adopted children that are dead, and give the others.
 
-        Reads again after each reaping: one that died after the read has left its own children to us.
+        Reads again after each reaping: one that died after the read has left its own children to us. Against a storm of dying
+        daemons that has an end, and the last dead ones are given too: not clean yet.
         """
-        while True:
+        adopted: list[int] = []
+        for _ in range(_READS):
             known = self.watcher.pids.keys() | self._strangers if self._strangers else self.watcher.pids
             adopted = [pid for pid in tree.child_pids() if pid not in known]
             living = [pid for pid in adopted if not _is_reaped(pid)]
             if len(living) == len(adopted):
-                return living
+                break
+        return adopted
 
     def _forget_look(self) -> None:
         self._seen = None

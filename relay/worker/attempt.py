@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from relay import errors, log
+from relay import errors, failpoints, log
 from relay.model import settle
 from relay.model.results import Ending, Result
 from relay.model.spec import JobSpec
@@ -79,6 +79,7 @@ class Attempts:
             claim.phase = Phase.FINISHING
         finally:
             self._roster.give(1)
+        failpoints.hit("after_exec")
         if result is None or claim.trusted_until_ns <= trust.now_ns():
             self._forget(claim)  # what ended it may have been the guard; the heart reports it lost
             return
@@ -105,7 +106,7 @@ class Attempts:
             claim.execution = run.Execution(
                 command,
                 output=claim.output,
-                on_starting=lambda: self._link.starting(facts.claim_id, claim.trusted_until_ns),
+                on_starting=lambda: self._starting(claim),
                 on_started=lambda pid, start: self._started(claim, pid, start),
             )
             if claim.asked is not None:
@@ -118,6 +119,10 @@ class Attempts:
                 return None
             finally:
                 self._link.ended(facts.claim_id)
+
+    def _starting(self, claim: Claim) -> None:
+        self._link.starting(claim.facts.claim_id, claim.trusted_until_ns)
+        failpoints.hit("before_exec")
 
     def _started(self, claim: Claim, pid: int, start: int) -> None:
         claim.phase = Phase.RUNNING

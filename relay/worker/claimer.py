@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from relay import errors, log
+from relay import errors, failpoints, log
 from relay.lease import LeaseUnavailable
 from relay.store import claims
 from relay.store.connection import connection
@@ -144,6 +144,7 @@ class Claimer:
                 claimed = await claims.claim(conn, self._worker_id, pairs)
         finally:
             self.is_claiming = False
+        failpoints.hit("after_claim")
         until_ns = self._terms.until_ns(sent_ns)
         if trust.now_ns() >= until_ns:  # trust passed before the answer came: given up, the heart reports them lost
             _log.warning("claims.late", jobs=len(claimed))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from relay import errors, log
+from relay import errors, failpoints, log
 from relay.batch import Batcher
 from relay.store import finish
 from relay.store.connection import connection
@@ -65,13 +65,17 @@ class Finisher:
         tries = 0
         while True:
             try:
+                failpoints.hit("before_finish")
                 async with connection(self._pool) as conn:
-                    return await finish.finish(conn, self._worker_id, batch)
+                    recorded = await finish.finish(conn, self._worker_id, batch)
             except errors.Unavailable as error:
                 if tries == 0:
                     _log.warning("finish.postponed", jobs=len(batch), error=str(error.__cause__ or error))
                 await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
                 tries += 1
+            else:
+                failpoints.hit("after_finish")
+                return recorded
 
     def _pass_on(self, batch: Sequence[Finish], recorded: finish.FinishedBatch) -> None:
         pairs = list(zip(batch, recorded.answers, strict=True))

@@ -11,22 +11,18 @@ import argparse
 import asyncio
 import json
 import statistics
-import sys
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 import asyncpg
 
-from relay import config
 from tests import stack as stacks
-from tests.bench import cpu, posts, spawners
-from tests.stack import databases
+from tests.bench import cpu, posts, rig, spawners
 
-DRAIN_S = 600.0
-TRUE = {"payload": {"command": "/bin/true"}, "max_retries": 0}
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,61 +49,42 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--post-s", type=float, default=5.0)
     plan = Plan(**vars(parser.parse_args()))
-    with tempfile.TemporaryDirectory(prefix="relay-bench-") as folder, stacks.start(plan.stack, Path(folder)) as stack:
-        asyncio.run(_run(plan, stack, Path(folder)))
+    with rig.folder() as folder, stacks.start(plan.stack, folder) as stack:
+        asyncio.run(_run(plan, stack, folder))
 
 
 async def _run(plan: Plan, stack: stacks.Stack, folder: Path) -> None:
-    await databases.create_template(stack.pg_admin_dsn)
-    name = await databases.create(stack.pg_admin_dsn)
-    environ = {
-        "RELAY_DB_DSN": databases.dsn_of(stack.pg_admin_dsn, name),
-        "RELAY_KAFKA_BROKERS": stack.kafka_brokers,
-        "RELAY_REDIS_ADDR": stack.redis_url,
-        "RELAY_CONCURRENCY": str(plan.slots),
-    }
-    starter = stacks.StartCluster(config.load(environ, role="work"), folder)
-    try:
-        relay = await starter(workers=plan.workers)
-        await _one(relay)
+    async with rig.cluster(stack, folder, workers=plan.workers, slots=plan.slots) as relay:
         await _measure(plan, stack, relay)
-    finally:
-        await starter.kill_all()
 
 
 async def _measure(plan: Plan, stack: stacks.Stack, relay: stacks.Cluster) -> None:
-    _say(f"stack {plan.stack}, {plan.workers} workers with {plan.slots} slots, {plan.jobs} jobs")
+    rig.say(f"stack {plan.stack}, {plan.workers} workers with {plan.slots} slots, {plan.jobs} jobs")
     before = spawners.rate_of_two(2000)
     drained, by_part = await _drain(plan, stack, relay)
     after = spawners.rate_of_two(2000)
     bare = (before + after) / 2
-    _say(f"two bare spawners   {bare:8.0f}/s   (before {before:.0f}, after {after:.0f})")
-    _say(f"drained             {drained:8.0f}/s   ratio to the spawners {drained / bare:.2f}")
-    _say("CPU ms per job      " + ", ".join(f"{part} {ms:.3f}" for part, ms in by_part.items()))
+    rig.say(f"two bare spawners   {bare:8.0f}/s   (before {before:.0f}, after {after:.0f})")
+    rig.say(f"drained             {drained:8.0f}/s   ratio to the spawners {drained / bare:.2f}")
+    rig.say("CPU ms per job      " + ", ".join(f"{part} {ms:.3f}" for part, ms in by_part.items()))
     memory = [cpu.memory_mb(worker.worker_pid) for worker in relay.workers]
-    _say("worker memory       " + ", ".join(f"{mb:.0f} MiB" for mb in memory))
+    rig.say("worker memory       " + ", ".join(f"{mb:.0f} MiB" for mb in memory))
     latencies = [await _one(relay) for _ in range(plan.latency_jobs)]
     p50, p95 = statistics.median(latencies), statistics.quantiles(latencies, n=20)[-1]
-    _say(f"submit to done      p50 {p50 * 1000:.1f} ms, p95 {p95 * 1000:.1f} ms (one job at a time)")
-    body = json.dumps({**TRUE, "queue": "unserved"}).encode()
+    rig.say(f"submit to done      p50 {p50 * 1000:.1f} ms, p95 {p95 * 1000:.1f} ms (one job at a time)")
+    body = json.dumps({**rig.TRUE, "queue": "unserved"}).encode()
     rate = await posts.post_rate(relay.api, relay.token, body, connections=plan.connections, seconds=plan.post_s)
-    _say(f"single POSTs        {rate:8.0f}/s   over {plan.connections} connections")
+    rig.say(f"single POSTs        {rate:8.0f}/s   over {plan.connections} connections")
 
 
 async def _drain(plan: Plan, stack: stacks.Stack, relay: stacks.Cluster) -> tuple[float, dict[str, float]]:
     """Submit everything in batches while the workers run; rate from the first start to the last finish."""
     parts = await _parts(stack, relay)
     used = {part: sum(map(cpu.used_s, pids)) for part, pids in parts.items()}
-    ids: list[int] = []
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {relay.token}"}) as session:
-        for at in range(0, plan.jobs, 2000):
-            batch = [TRUE] * min(2000, plan.jobs - at)
-            async with session.post(f"{relay.api}/v1/jobs/batch", json=batch) as answer:
-                assert answer.status == 201, await answer.text()
-                ids += (await answer.json())["ids"]
+    ids = await rig.submit_all(relay, [rig.TRUE] * plan.jobs)
     connection = await asyncpg.connect(relay.db_dsn)
     try:
-        await stacks.until(lambda: _is_drained(connection), within_s=DRAIN_S, what="the drain")
+        await rig.drained(connection)
         seconds: float = await connection.fetchval(
             "SELECT extract(epoch FROM max(finished_at) - min(started_at)) FROM jobs WHERE id = ANY($1)", ids
         )
@@ -119,11 +96,6 @@ async def _drain(plan: Plan, stack: stacks.Stack, relay: stacks.Cluster) -> tupl
     assert failed == 0, f"{failed} jobs did not complete at their first attempt"
     spent = {part: sum(map(cpu.used_s, pids)) - used[part] for part, pids in parts.items()}
     return plan.jobs / float(seconds), {part: 1000 * each / plan.jobs for part, each in spent.items()}
-
-
-async def _is_drained(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
-    left: int = await connection.fetchval("SELECT count(*) FROM jobs WHERE status IN ('PENDING', 'RUNNING')")
-    return left == 0
 
 
 async def _parts(stack: stacks.Stack, relay: stacks.Cluster) -> dict[str, list[int]]:
@@ -144,17 +116,12 @@ async def _one(relay: stacks.Cluster) -> float:
     began = time.perf_counter()
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {relay.token}"}) as session:
         began = time.perf_counter()
-        async with session.post(f"{relay.api}/v1/jobs", json=TRUE) as answer:
+        async with session.post(f"{relay.api}/v1/jobs", json=rig.TRUE) as answer:
             job = await answer.json()
         async with session.get(f"{relay.api}/v1/jobs/{job['id']}?wait=30s") as answer:
             done = await answer.json()
     assert done["status"] == "COMPLETED", done
     return time.perf_counter() - began
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-from relay.process import tree
 from tests.e2e.reading import read
 from tests.e2e.running import ended, processes_of, took_s, written
 from tests.stack import processes, until
 
 if TYPE_CHECKING:
+    from relay.process import tree
     from tests.stack import Cluster
     from tests.stack.processes import Worker
 
@@ -47,7 +47,7 @@ async def test_a_timeout_asks_first(relay: Cluster) -> None:
     attempt = job["attempts"][0]
     assert (job["status"], job["reason"], attempt["outcome"]) == ("DEAD", "timeout", "timed_out")
     assert (attempt["exit_code"], attempt["signal"]) == (3, None)
-    assert await read(relay, job["id"]) == b"bye\n"
+    assert await read(relay, job["id"], "stream=stdout") == b"bye\n"
     assert took_s(attempt) >= 0.3
 
 
@@ -79,7 +79,7 @@ async def test_a_cancel_is_felt_within_500_ms(relay: Cluster) -> None:
         await cancel(relay, job_id)
         job = await relay.wait(job_id)
         assert (job["status"], job["attempts"][0]["outcome"]) == ("CANCELLED", "cancelled")
-        late_ns.append(int((await read(relay, job_id)).split()[1]) - asked_ns)
+        late_ns.append(int((await read(relay, job_id, "stream=stdout")).split()[1]) - asked_ns)
     assert statistics.median(late_ns) < FELT_NS
 
 
