@@ -69,13 +69,17 @@ def _parse(text: str) -> tuple[str, _Armed]:
     action, _, count = rest.partition("@")
     verb, _, argument = action.partition(":")
     try:
-        if place not in PLACES:
-            raise ValueError("no such place")
-        return place, _Armed(_action(verb, argument), int(count or 1))
+        return _known(place), _Armed(_action(verb, argument), int(count or 1))
     except ValueError as error:
         raise errors.BadConfig(
             f"RELAY_FAILPOINTS: {text!r} is not PLACE=kill9|stop|block:SECONDS[@N] ({error}); places: {', '.join(sorted(PLACES))}"
         ) from error
+
+
+def _known(place: str) -> str:
+    if place not in PLACES:
+        raise ValueError("no such place")
+    return place
 
 
 def _action(verb: str, argument: str) -> Callable[[], None]:

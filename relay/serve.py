@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from typing import TYPE_CHECKING
 
-from relay import errors, log
+from relay import errors, failpoints, log, notify
 from relay.api import app, listening
 from relay.bus import Publisher
 from relay.lease import Leases
 from relay.maintenance.run import run_maintenance
+from relay.maintenance.state import State
 from relay.store import cluster, connection, migrate, tokens
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ _log = log.get(__name__)
 
 def run(settings: Settings) -> None:
     """Serve until told to stop. Raises RelayError when it can't start."""
+    failpoints.arm(settings.failpoints)
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(serve(settings))
 
@@ -54,7 +57,15 @@ async def _compose(settings: Settings, pool: Pool, *, cluster_: cluster.Cluster,
     """Run every part until `stop`; then the server drains first, and the others end after it."""
     leases = Leases(settings.redis_url, cluster_id=cluster_.cluster_id, ttl_s=settings.lease_ttl_s)
     publisher = Publisher(settings, cluster_.cluster_id)
-    parts = app.assemble(settings, cluster_id=cluster_.cluster_id, pool=pool, leases=leases, publisher=publisher)
+    state = State()
+    parts = app.assemble(
+        settings,
+        cluster_id=cluster_.cluster_id,
+        pool=pool,
+        leases=leases,
+        publisher=publisher,
+        maintenance=state,
+    )
     async with _pool(settings, "relay maintenance", _MAINTENANCE_POOL_SIZE) as own_pool:
         await publisher.start()
         try:
@@ -62,11 +73,14 @@ async def _compose(settings: Settings, pool: Pool, *, cluster_: cluster.Cluster,
                 tasks = [
                     group.create_task(parts.submissions.serve()),
                     group.create_task(parts.watch.serve()),
-                    group.create_task(run_maintenance(own_pool, leases, publisher, settings)),
+                    group.create_task(run_maintenance(own_pool, leases, publisher, settings, state=state)),
                 ]
-                async with listening.listening(parts):
+                async with listening.listening(parts) as address:
                     await _say_no_token(parts)
+                    _calm_gc()
+                    tasks.append(group.create_task(_tell_manager(address)))
                     await stop.wait()
+                    notify.tell("STOPPING=1", "STATUS=draining")
                 for task in tasks:
                     task.cancel()
         finally:
@@ -91,6 +105,7 @@ async def _prepare(pool: Pool, settings: Settings) -> cluster.Cluster:
                 raise errors.Unavailable(f"PostgreSQL can't be reached (RELAY_DB_DSN): {_one_line(cause)}") from error
             if not is_told:
                 _log.warning("serve.waiting_for_postgresql", error=_one_line(cause), at_most_s=START_S)
+                notify.tell("STATUS=waiting for PostgreSQL")
                 is_told = True
             await asyncio.sleep(1)
 
@@ -107,6 +122,24 @@ async def _until_stopped(prepare: object, stop: asyncio.Event) -> cluster.Cluste
         for task in (preparing, stopping):
             task.cancel()
         await asyncio.wait({preparing, stopping})
+
+
+async def _tell_manager(address: str) -> None:
+    """Tell the service manager that this server is ready, and that its event loop turns, until cancelled."""
+    if not notify.is_heard():
+        return
+    bears_s = notify.watchdog_s()
+    is_told = False
+    while not is_told or bears_s is not None:
+        is_told = is_told or notify.tell("READY=1", f"STATUS=serving {address}")
+        notify.tell("WATCHDOG=1")
+        await asyncio.sleep(1.0 if bears_s is None else bears_s / 3)
+
+
+def _calm_gc() -> None:
+    """Collect garbage less often: a batch of 10,000 specs is no cycle, and walking it over and over halves its speed."""
+    gc.freeze()  # what lives as long as the process
+    gc.set_threshold(20_000, 50, 100)
 
 
 async def _say_no_token(parts: Parts) -> None:

@@ -14,7 +14,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from relay import config, errors, log
+from relay import config, errors, failpoints, log
 from relay.process import link
 from relay.worker import run
 
@@ -35,6 +35,7 @@ def main() -> int:
     try:
         settings = config.load(os.environ, role="work")
         log.configure(json=settings.env == "production")
+        failpoints.arm(settings.failpoints)
         _hide_memory()
         return asyncio.run(_run(settings))
     except errors.RelayError as error:
@@ -46,6 +47,7 @@ async def _run(settings: config.Settings) -> int:
     # What the imports made lives as long as the process: frozen, it costs no collection a look.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 50, 100)  # an attempt leaves no cycles behind
     return await run.run(settings, link.GuardLink.from_environ())
 
 

@@ -22,6 +22,7 @@ from relay.api.streams import Readers
 from relay.api.submissions import Submissions
 from relay.api.table import ROUTES
 from relay.api.watch import Watch
+from relay.maintenance.state import State
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -34,8 +35,19 @@ if TYPE_CHECKING:
 _MAX_TARGET = 4096
 
 
-def assemble(settings: Settings, *, cluster_id: UUID, pool: Pool, leases: Leases, publisher: Publisher) -> Parts:
-    """Make the API's parts over the stores; `submissions.serve` and `watch.serve` must run while it answers."""
+def assemble(
+    settings: Settings,
+    *,
+    cluster_id: UUID,
+    pool: Pool,
+    leases: Leases,
+    publisher: Publisher,
+    maintenance: State | None = None,
+) -> Parts:
+    """Make the API's parts over the stores; `submissions.serve` and `watch.serve` must run while it answers.
+
+    `maintenance` is what the maintenance beside it writes down; None: there is none.
+    """
     return Parts(
         settings=settings,
         cluster_id=cluster_id,
@@ -48,6 +60,7 @@ def assemble(settings: Settings, *, cluster_id: UUID, pool: Pool, leases: Leases
         readers=Readers(),
         looks=Looks(),
         numbers=Numbers(),
+        maintenance=maintenance or State(),
     )
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from relay.api.watch import Watch
     from relay.config import Settings
     from relay.lease import Leases
+    from relay.maintenance.state import State
     from relay.model.records import JobRef
     from relay.store.connection import Connection, Pool
 
@@ -62,6 +63,7 @@ class Parts:
     readers: Readers
     looks: Looks
     numbers: Numbers
+    maintenance: State
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Lend a database connection; an outage raises Unavailable."""

@@ -48,7 +48,7 @@ class Numbers:
 
     def __init__(self) -> None:
         self._stats: tuple[float, dict[str, object]] = (0.0, {})
-        self._live: tuple[float, Counts] = (0.0, Counts({}, {}))
+        self._live: tuple[float, tuple[Counts, int]] = (0.0, (Counts({}, {}), 0))
 
     async def get(self, parts: Parts) -> dict[str, object]:
         """Return the contract's statistics."""
@@ -60,11 +60,12 @@ class Numbers:
             self._stats = time.monotonic() + STATS_S, _as_json(counts, completed, rates)
         return self._stats[1]
 
-    async def live_counts(self, parts: Parts) -> Counts:
-        """Return the counts of jobs that have not completed, which are cheap."""
+    async def live_counts(self, parts: Parts) -> tuple[Counts, int]:
+        """Return the counts of jobs that have not completed, and of fenced finishes, which are cheap."""
         if time.monotonic() >= self._live[0]:
             async with parts.connection() as conn:
-                self._live = time.monotonic() + STATS_S, await stats.count_jobs(conn)
+                counts = await stats.count_jobs(conn), await stats.count_fenced(conn)
+                self._live = time.monotonic() + STATS_S, counts
         return self._live[1]
 
 

@@ -8,6 +8,7 @@ The parts are looked at no more than once a second, however many ask, since aski
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -83,11 +84,12 @@ async def get_metrics(call: Call) -> web.Response:
     """Answer Prometheus' text format; without the database, what is known without it."""
     health = await call.parts.looks.get(call.parts)
     parts_up = {name: getattr(health, name) == "up" for name in ("postgresql", "redis", "kafka")}
-    try:
-        counts = await call.parts.numbers.live_counts(call.parts)
-    except errors.Unavailable:
-        counts = None
-    body = metrics.render(parts_up, counts, streams=call.parts.readers.count)
+    counts, fenced = None, None
+    with contextlib.suppress(errors.Unavailable):
+        counts, fenced = await call.parts.numbers.live_counts(call.parts)
+    body = metrics.render(
+        parts_up, counts, streams=call.parts.readers.count, fenced=fenced, maintenance=call.parts.maintenance
+    )
     return web.Response(body=body, headers={**answers.HEADERS, "Content-Type": CONTENT_TYPE_LATEST})
 
 

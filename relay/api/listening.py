@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import ssl
 from typing import TYPE_CHECKING
 
@@ -40,7 +39,6 @@ async def listening(parts: Parts) -> AsyncIterator[str]:
     sweeping = asyncio.create_task(server.sweep(), name="sweep")
     try:
         await _start(site, settings)
-        gc.freeze()  # what lives as long as the process need not be walked again and again
         _log.info("serve.listening", api=site.name)
         yield site.name
         _log.info("serve.draining")

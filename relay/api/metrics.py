@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, generate_latest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from relay.maintenance.state import State
     from relay.store.stats import Counts
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE"})
@@ -20,6 +21,13 @@ _requests = Counter("relay_http_requests", "Requests answered.", ["method", "sta
 _streams = Gauge("relay_http_streams", "Event streams being read.")
 _jobs = Gauge("relay_jobs", "Jobs that have not completed.", ["queue", "status"])
 _oldest = Gauge("relay_oldest_pending_seconds", "For how long the oldest pending job has been due.", ["queue"])
+_fenced = Gauge("relay_fenced_finishes", "Finishes that came too late and changed nothing, ever, by all workers.")
+_rescue_waiting = Gauge(
+    "relay_rescue_waiting_seconds", "For how long silent workers' jobs have waited for Redis to answer."
+)
+_maintenance = Gauge(
+    "relay_maintenance_jobs", "Jobs that this server's maintenance has changed, by what it did.", ["step"]
+)
 _up = Gauge("relay_part_up", "1 where the part answers, else 0.", ["part"])
 _children: dict[tuple[str, int], Counter] = {}
 
@@ -35,11 +43,18 @@ def count_request(method: str, status: int) -> None:
     child.inc()
 
 
-def render(parts_up: Mapping[str, bool], counts: Counts | None, *, streams: int) -> bytes:
-    """Write everything in Prometheus' text format; `counts` None: the database is away, and its numbers are left out."""
+def render(
+    parts_up: Mapping[str, bool], counts: Counts | None, *, streams: int, fenced: int | None, maintenance: State
+) -> bytes:
+    """Write everything in Prometheus' text format. `counts` and `fenced` None: the database is away; they are left out."""
     for part, is_up in parts_up.items():
         _up.labels(part).set(is_up)
     _streams.set(streams)
+    _rescue_waiting.set(maintenance.rescue_waiting_s)
+    for step in ("dispatched", "expired", "rescued", "deleted"):
+        _maintenance.labels(step).set(getattr(maintenance, step))
+    if fenced is not None:
+        _fenced.set(fenced)
     _jobs.clear()
     _oldest.clear()
     if counts is not None:

@@ -39,6 +39,7 @@ def _words(words: list[str]) -> Schema:
 
 _TEXT: Schema = {"type": "string"}
 _INT: Schema = {"type": "integer"}
+_OPEN: Schema = {"type": "object", "additionalProperties": True}
 _NUMBER: Schema = {"type": "number"}
 _BOOL: Schema = {"type": "boolean"}
 _TIME: Schema = {"type": "string", "format": "date-time"}
@@ -113,10 +114,34 @@ def _dead_letter_filters() -> Schema:
 
 def schemas() -> dict[str, Schema]:
     """Return every schema by its name, with those that a spec is made of."""
-    spec_schema = spec.json_schema()
+    spec_schema = spec.json_schema(ref_template="#/components/schemas/{model}")
     parts = spec_schema.pop("$defs", {})
     assert isinstance(parts, dict)
-    worker = _object(
+    return {
+        **({"JobSpec": spec_schema} if "JobSpec" not in parts else {}),
+        **parts,
+        "JobSpecs": {**_array(_ref("JobSpec")), "minItems": 1, "maxItems": 10_000},
+        "Job": _job(),
+        "Attempt": _attempt(),
+        "JobPage": _page("Job"),
+        "Ids": _object(ids=_array(_INT)),
+        "Tree": _object(job=_ref("Job"), children=_array(_ref("Tree"))),
+        "Why": {**_OPEN, "properties": {"reason": _TEXT}, "required": ["reason"]},
+        "Record": _record(),
+        "Records": _page("Record"),
+        "DeadLetterFilters": _dead_letter_filters(),
+        "Count": _object(count=_INT),
+        "Worker": _worker(),
+        "WorkerPage": _page("Worker"),
+        "Stats": _OPEN,
+        "Status": _object(status=_TEXT),
+        "Ready": _ready(),
+        "Problem": _problem(),
+    }
+
+
+def _worker() -> Schema:
+    return _object(
         id=_INT,
         host=_TEXT,
         pid=_INT,
@@ -127,47 +152,28 @@ def schemas() -> dict[str, Schema]:
         seen_at=_TIME,
         state=_words(["active", "draining", "lost"]),
     )
+
+
+def _record() -> Schema:
     record = _object(attempt=_INT, seq=_INT, ts=_TIME, stream=_words(["stdout", "stderr"]))
     record["properties"] = {
         **_members(record),
         "text": _TEXT,
         "base64": {"type": "string", "contentEncoding": "base64"},
     }
+    return record
+
+
+def _ready() -> Schema:
+    state = _words(["up", "down"])
+    status = _words(["ready", "degraded", "unavailable"])
+    return _object(status=status, postgresql=state, schema=_TEXT, redis=state, kafka=state)
+
+
+def _problem() -> Schema:
     problem = _object(type=_TEXT, title=_TEXT, status=_INT, detail=_TEXT, code=_TEXT)
     problem["properties"] = {**_members(problem), "errors": _array(_object(path=_TEXT, message=_TEXT))}
-    state = _words(["up", "down"])
-    return {
-        **({"JobSpec": spec_schema} if "JobSpec" not in parts else {}),
-        **parts,
-        "JobSpecs": {**_array(_ref("JobSpec")), "minItems": 1, "maxItems": 10_000},
-        "Job": _job(),
-        "Attempt": _attempt(),
-        "JobPage": _page("Job"),
-        "Ids": _object(ids=_array(_INT)),
-        "Tree": _object(job=_ref("Job"), children=_array(_ref("Tree"))),
-        "Why": {
-            "type": "object",
-            "properties": {"reason": _TEXT},
-            "required": ["reason"],
-            "additionalProperties": True,
-        },
-        "Record": record,
-        "Records": _page("Record"),
-        "DeadLetterFilters": _dead_letter_filters(),
-        "Count": _object(count=_INT),
-        "Worker": worker,
-        "WorkerPage": _page("Worker"),
-        "Stats": {"type": "object", "additionalProperties": True},
-        "Status": _object(status=_TEXT),
-        "Ready": _object(
-            status=_words(["ready", "degraded", "unavailable"]),
-            postgresql=state,
-            schema=_TEXT,
-            redis=state,
-            kafka=state,
-        ),
-        "Problem": problem,
-    }
+    return problem
 
 
 def _members(schema: Schema) -> dict[str, object]:

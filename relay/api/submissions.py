@@ -91,6 +91,7 @@ class Submissions:
 
     async def _publish(self, conn: Connection, inserted: Sequence[Inserted]) -> None:
         """Tell Kafka what may run now. The jobs are committed: nothing here may fail their submit."""
+        failpoints.hit("after_insert")
         refs = [ref for one in inserted for ref in one.refs]
         names = {name for one in inserted for name in one.locks}
         if names:

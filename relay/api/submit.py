@@ -40,6 +40,7 @@ async def submit_job(call: Call) -> web.Response:
         raise errors.BadRequest("the body must be one JSON object, a job spec; many go to POST /v1/jobs/batch")
     new = _new_job(parse_spec(raw), key=_header_key(call))
     inserted = await call.parts.submissions.submit(new, actor=call.principal.actor)
+    failpoints.hit("before_answer")
     location = {"Location": f"/v1/jobs/{inserted.id}"}
     if not inserted.is_replayed:
         return answers.raw_json(as_job(new, inserted).as_json_text().encode(), status=201, headers=location)

@@ -2,7 +2,9 @@
 
 Topics are created explicitly, with their partitions, before anything else asks for them: a broker that creates topics on
 first use would give them its own default, often one partition, and so one worker. Tansu answers error 36 (exists) for an
-existing topic, like Kafka, without raising; it can't add partitions, so a topic that has fewer is used as it is.
+existing topic, like Kafka, without raising; it can't add partitions, so a topic that has fewer is used as it is. (Also:
+its groups begin with generation 0, and aiokafka leaves a group only from generation 1 on, so the place of a group's very
+first member is taken only when its session has ended.)
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from aiokafka.errors import KafkaError
 
 from relay import log
 from relay.bus import messages
-from relay.bus.member import FETCH_WAIT_MS, IDLE_FETCH_WAIT_MS, Member
+from relay.bus.member import FETCH_WAIT_MS, IDLE_FETCH_WAIT_MS, STOP_S, Member
 from relay.bus.messages import BadMessage, Message
 from relay.bus.offsets import Offsets
 from relay.model.states import Lane
@@ -47,6 +47,7 @@ _MISSING_TICKS = 3
 _COMMIT_PAUSE_S = 0.2
 _RETRY_S = (0.5, 5.0)
 _CLOSE_S = 15.0
+_HURRY_S = 1.0  # for a member that was still joining, or leaving, when the worker had no more time for it
 _MOST_BAD = 1000
 
 _log = log.get(__name__)
@@ -206,7 +207,7 @@ class Consumer:
                     if self._poll is not None:
                         self._poll.cancel()  # harmless now: its consumer is no more
         finally:
-            await member.stop()
+            await member.stop(within_s=_HURRY_S if self._is_closing else STOP_S)
             await self._forget(None)
 
     async def _watch(self, member: Member) -> str:

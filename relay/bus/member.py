@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FETCH_WAIT_MS: Final = 20
 IDLE_FETCH_WAIT_MS: Final = 150
 _START_S = 60.0  # a join waits for the other members
-_STOP_S = 5.0
+STOP_S: Final = 5.0
 _ASK_S = 5.0
 _ANSWER_S = 2.0
 _FOREVER_MS = 2**31 - 1
@@ -76,20 +76,19 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
         async with asyncio.timeout(_START_S):
             await self._kafka.start()
 
-    async def stop(self) -> None:
+    async def stop(self, *, within_s: float = STOP_S) -> None:
         """Leave the group. Safe to repeat."""
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(_STOP_S):
+            async with asyncio.timeout(within_s):
                 await self._kafka.stop()
 
     async def poll(self, limit: int, *, wait_s: float) -> list[Message | BadMessage]:
         """Take at most `limit` messages, high lane first; wait for the first one. Must not be cancelled before `stop`."""
         found = await self._take(limit)
         if not found and wait_s > 0:
-            # One only: whatever came with it is taken by lane.
             found = self._decode(await self._kafka.getmany(timeout_ms=int(wait_s * 1000), max_records=1))
-            if found and limit > len(found):
-                found += await self._take(limit - len(found))
+            if found:  # of any lane: what came with it may be of a higher one
+                found = self._first(limit, found + await self._take(limit))
         return found
 
     def hold(self) -> None:
@@ -155,6 +154,14 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
             if partitions and len(found) < limit:
                 found += self._decode(await self._kafka.getmany(*partitions, max_records=limit - len(found)))
         return found
+
+    def _first(self, limit: int, found: list[Message | BadMessage]) -> list[Message | BadMessage]:
+        """Sort by lane, and put back what is too much: the last that was taken of its partition."""
+        found = sorted(found, key=lambda each: self._topics[each.tp.topic])
+        for each in reversed(found[limit:]):
+            if each.tp in self._kafka.assignment():
+                self._kafka.seek(each.tp, each.offset)
+        return found[:limit]
 
     def _decode(self, polled: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> list[Message | BadMessage]:
         return [

@@ -97,6 +97,9 @@ class Publisher:
                 pause_s = _RETRY_S[0] if self.is_up else min(pause_s * 2, _RETRY_S[1])
                 self.is_up = False
                 self._drop(len(self._waiting))
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not silence every later job's message
+                _log.error("publisher.crashed", exc_info=error)
+                self._drop(len(self._waiting))
             await asyncio.sleep(pause_s)
 
     async def _session(self) -> None:

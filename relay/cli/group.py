@@ -46,6 +46,8 @@ COMMANDS: Mapping[str, Mapping[str, Entry]] = {
         "migrate": Entry("database:migrate", "Bring the database's schema up to date."),
         "token": Entry("tokens:token", "Create, list or revoke API tokens."),
         "doctor": Entry("doctor:doctor", "Show the configuration, and whether what it names answers."),
+        "systemd": Entry("systemd:systemd", "Print or install the systemd units."),
+        "completion": Entry("completion:completion", "Print a shell's completion script."),
         "dev": Entry("dev:dev", "Start everything on this machine, to try it or to run one command."),
     },
 }

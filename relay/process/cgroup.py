@@ -1,10 +1,11 @@
-"""A cgroup per limited job, where systemd delegated this service's cgroup to it (`Delegate=yes`, cgroup v2).
+"""A cgroup per attempt, where systemd delegated this service's cgroup to it (`Delegate=yes`, cgroup v2).
 
-The kernel then holds memory and processes to the limit exactly, and kills all of a job at once. That a cgroup is delegated
-is told by systemd's own mark on it; being able to write there proves nothing, since root can write anywhere.
-cgroup v2 wants processes in leaves only, so on the first use this service's processes move to a leaf of their own. A job
+The kernel then kills all of an attempt at once, whatever its processes have done to hide, and holds memory and processes to
+their limits exactly. That a cgroup is delegated is told by systemd's own mark on it (a worker that isn't root can read it from
+systemd 251 on); being able to write there proves nothing, since root can write anywhere.
+cgroup v2 wants processes in leaves only, so on the first use this service's own (guard and worker) move to a leaf. A job
 enters its cgroup before it becomes the job's program, by a line of shell.
-Anything unexpected means "no cgroup": the limits are then sampled.
+Anything unexpected means "no cgroup": processes are then found by group, descent and cookie, and limits are sampled.
 """
 
 from __future__ import annotations
@@ -57,9 +58,7 @@ class Cgroup:
 
 
 def create(name: str, limits: Limits, *, base: Path | None = None) -> Cgroup | None:
-    """Make a cgroup with the limits for memory and processes. None: none is asked for, or none can be had."""
-    if limits.memory is None and limits.processes is None:
-        return None
+    """Make an attempt's cgroup, with its limits for memory and processes. None: none can be had."""
     base = base or delegated()
     if base is None:
         return None

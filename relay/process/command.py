@@ -65,11 +65,7 @@ def command_for(
         "worker": worker_id,
     }
     if parent is not None:
-        facts |= {
-            "parent_id": parent.job_id,
-            "parent_status": parent.status,
-            "parent_exit_code": parent.exit_code,
-        }
+        facts |= _parent_facts(parent)
     return Command(
         claim_id=claim_id,
         command=payload.command,
@@ -84,3 +80,7 @@ def command_for(
         run_as=run_as,
         allowed_commands=allowed_commands,
     )
+
+
+def _parent_facts(parent: Parent) -> dict[str, object]:
+    return {"parent_id": parent.job_id, "parent_status": parent.status, "parent_exit_code": parent.exit_code}

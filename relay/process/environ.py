@@ -29,3 +29,8 @@ def traceparent(claim_id: str) -> str:
     """Name a W3C trace after a claim: its 128 random bits are the trace's id, its last 64 the span's."""
     digits = claim_id.replace("-", "").rjust(32, "0")[:32]
     return f"00-{digits}-{digits[16:]}-01"
+
+
+def encode(env: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Give an environment in UTF-8, whatever this process's own locale is."""
+    return {name.encode(): value.encode() for name, value in env.items()}

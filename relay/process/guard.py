@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+ENVIRON_VARIABLE = "_RELAY_GUARD_ENVIRON"  # the number of the file that has the worker's environment
 PIPE_VARIABLE = "_RELAY_GUARD_FD"  # not RELAY_…: it is no setting, and unknown ones of those stop the worker
 
 _FORWARDED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -212,6 +213,7 @@ def main() -> NoReturn:
     if worker == 0:
         _exec_worker(sys.argv[1:], writer)
     os.close(writer)
+    os.close(int(os.environ[ENVIRON_VARIABLE]))  # a job of the same user could read it through /proc
     guard = Guard(worker, reader)
     for signum in _FORWARDED:
         if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup's and the like stay ignored, by the worker too
@@ -223,13 +225,22 @@ def main() -> NoReturn:
     sys.exit(guard.run())
 
 
+def _take_environ() -> dict[bytes, bytes]:
+    """Read the worker's environment from the file that `link.exec_guard` left open. The guard's own says nothing but its number."""
+    fd = int(os.environ[ENVIRON_VARIABLE])
+    data = os.pread(fd, os.fstat(fd).st_size, 0)
+    return dict(entry.partition(b"=")[::2] for entry in data.split(b"\0") if entry)
+
+
 def _exec_worker(argv: Sequence[str], writer: int) -> NoReturn:
     """Become the worker, in a session of its own: a terminal's Ctrl-C must reach it once, through the guard."""
     try:
         os.setsid()
         os.set_inheritable(writer, True)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
-        os.execvpe(argv[0], list(argv), {**os.environ, PIPE_VARIABLE: str(writer)})  # noqa: S606 - no shell on purpose
+        environ = {**_take_environ(), PIPE_VARIABLE.encode(): str(writer).encode()}
+        os.set_inheritable(int(os.environ[ENVIRON_VARIABLE]), False)
+        os.execvpe(argv[0], list(argv), environ)  # noqa: S606 - no shell on purpose
     except OSError as error:
         os.write(2, f"relay work: can't run {argv[0]}: {error.strerror}\n".encode())
     finally:

@@ -125,9 +125,19 @@ def exec_guard(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     folder = str(Path(__file__).resolve().parents[2])
     code = f"import sys; sys.path.append({folder!r}); from relay.process import guard; guard.main()"
     tree.become_subreaper()  # survives exec, and takes ctypes, half a megabyte that the guard is spared
+    own = {guard.ENVIRON_VARIABLE: str(_keep_environ(environ))}
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, [sys.executable, "-I", "-S", "-c", code, *argv], environ)  # noqa: S606 - no shell on purpose
+    os.execve(sys.executable, [sys.executable, "-I", "-S", "-c", code, *argv], own)  # noqa: S606 - no shell on purpose
+
+
+def _keep_environ(environ: Mapping[str, str]) -> int:
+    """Put the environment where only the guard's child will look: jobs of the same user can read the guard's own in /proc."""
+    fd = os.memfd_create("relay-environ", 0)
+    data = b"\0".join(os.fsencode(f"{name}={value}") for name, value in environ.items())
+    while data:
+        data = data[os.write(fd, data) :]
+    return fd
 
 
 def _is_pipe(fd: int) -> bool:

@@ -1,8 +1,9 @@
 """Watch a running job's memory and processes, and say which limit it broke.
 
 With limits: every half second, from a cgroup where there is one, else by sampling the tree. Without: only to know the peak,
-after half a second (a shorter job has none) and then ever less often, so that a thousand sleeping jobs cost nothing. The
-peak is the largest of the sums seen and of what any one process ever held: a lower bound between the samples.
+after half a second (a shorter job has none) and then ever less often, so that a thousand sleeping jobs cost nothing; always by
+sampling, since a cgroup's peak has the files in it that were read. The peak is the largest of the sums seen and of what any one
+process ever held: a lower bound between the samples.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ class Monitor:
         self, limits: Limits, cgroup: Cgroup | None, *, roots: Callable[[], list[int]], on_broken: Callable[[str], None]
     ) -> None:
         self._limits = limits
-        self._cgroup = cgroup
         self._roots = roots
         self._on_broken = on_broken
         self._is_limited = limits.memory is not None or limits.processes is not None
+        self._cgroup = cgroup if self._is_limited else None
         self._pause_s = _EVERY_S
         self._is_broken = False
         self.peak_bytes: int | None = None  # None if the job was gone before it was measured

@@ -16,13 +16,13 @@ import signal
 import weakref
 from typing import TYPE_CHECKING
 
-from relay.process import tree
-from relay.process.watcher import Watcher
+from relay.process import tree, watcher
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from relay.process.tree import Proc, Target
+    from relay.process.watcher import Watcher
 
 _LOOK_S = 1.0
 _READS = 20
@@ -140,9 +140,7 @@ def current() -> Orphans:
     orphans = _known.get(loop)
     if orphans is None:
         tree.become_subreaper()
-        watcher = Watcher(loop)
-        asyncio.set_child_watcher(watcher)
-        orphans = _known[loop] = Orphans(watcher)
+        orphans = _known[loop] = Orphans(watcher.install())
     return orphans
 
 

@@ -177,6 +177,7 @@ class Output:
 
     def close(self) -> None:
         """Let go of everything; what was not taken is gone. Idempotent."""
+        self._on_data = None
         self.finish()
         self._tails = None
         self._rest = None

@@ -29,7 +29,7 @@ class Reader:
         self.fd = fd
         self.stream = stream
         self._sink = sink
-        self._on_closed = on_closed
+        self._on_closed: Callable[[], None] | None = on_closed
         self._loop = asyncio.get_running_loop()
         os.set_blocking(fd, False)
         self._loop.add_reader(fd, self.read)
@@ -52,14 +52,17 @@ class Reader:
             self._loop.remove_reader(self.fd)
             os.close(self.fd)
             self.fd = -1
-            self._on_closed()
+            on_closed, self._on_closed = self._on_closed, None  # no cycle is left for the garbage collector
+            if on_closed is not None:
+                on_closed()
 
 
 class Pipes:
     """The two pipes of one child: `stdout` and `stderr` are its ends, ours are read from the start."""
 
     def __init__(self, sink: Sink) -> None:
-        self._ended = asyncio.Event()
+        self._open = 2
+        self._ended: asyncio.Future[None] | None = None
         out, self.stdout = os.pipe2(os.O_CLOEXEC)
         try:
             err, self.stderr = os.pipe2(os.O_CLOEXEC)
@@ -71,10 +74,10 @@ class Pipes:
 
     def close_child_ends(self) -> None:
         """Close the child's ends in this process, so that the pipes end with the job. Idempotent."""
-        for fd in (self.stdout, self.stderr):
-            if fd >= 0:
-                os.close(fd)
-        self.stdout = self.stderr = -1
+        if self.stdout >= 0:
+            os.close(self.stdout)
+            os.close(self.stderr)
+            self.stdout = self.stderr = -1
 
     async def drain(self, limit_s: float) -> None:
         """Read what is in the pipes, and on to their end, but not for longer than `limit_s`; then close them."""
@@ -82,20 +85,22 @@ class Pipes:
             turns = _TURNS
             while reader.fd >= 0 and turns and reader.read():
                 turns -= 1
-        if not self._ended.is_set():
+        if self._open:
+            self._ended = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(limit_s):
-                    await self._ended.wait()
+                    await self._ended
             except TimeoutError:
                 pass  # somebody outside of the job's tree holds an end
-        self.close()
 
     def close(self) -> None:
         """Close all ends. Idempotent."""
         self.close_child_ends()
-        for reader in self._readers:
-            reader.close()
+        if self._open:
+            for reader in self._readers:
+                reader.close()
 
     def _note_end(self) -> None:
-        if all(reader.fd < 0 for reader in self._readers):
-            self._ended.set()
+        self._open -= 1
+        if not self._open and self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)

@@ -15,12 +15,13 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 from relay import log
 from relay.model import results
 from relay.model.results import Ending, Result
-from relay.process import limits, orphans, program, stdin
+from relay.process import environ, limits, orphans, program, stdin
 from relay.process.launch import Launch
 from relay.process.monitor import Monitor
 from relay.process.pipes import Pipes
@@ -39,6 +40,7 @@ _DRAIN_S = 2.0
 _ABORT_S = 5.0  # for killing everything when `run` is cancelled
 _PAUSE_S, _MAX_PAUSE_S = 0.002, 0.25
 _UNKILLABLE_S = 5.0
+_IS_UTF8 = sys.getfilesystemencoding() == "utf-8"  # then `subprocess` encodes as we would, once instead of twice
 
 
 class Execution:
@@ -56,10 +58,10 @@ class Execution:
         on_starting: Callable[[], None],
         on_started: Callable[[int, int], None],
     ) -> None:
+        self._on_starting: Callable[[], object] = on_starting
+        self._on_started: Callable[[int, int], object] = on_started
         self._command = command
         self._output = output
-        self._on_starting = on_starting
-        self._on_started = on_started
         self._launch = Launch(command)
         self._child = Child(self._note_birth)
         self._ending: Ending | None = None
@@ -68,7 +70,7 @@ class Execution:
         self._kill_at: float | None = None  # by the loop's clock; set when it is asked to stop
         self._is_killed = False
         self._timers: list[asyncio.TimerHandle] = []
-        self._monitor: Monitor | None = None
+        self._peak_bytes: int | None = None
         self._leftover: set[tuple[int, int]] = set()
 
     @property
@@ -94,6 +96,7 @@ class Execution:
             self._output.finish()
             self._orphans.leave(self._command.claim_id)
             await self._launch.clear()
+            self._on_starting = self._on_started = _ignore  # they may lead back to here: no cycle is left
         return self._result()
 
     def stop(self, ending: Ending) -> None:
@@ -144,9 +147,9 @@ class Execution:
             self._on_starting()
             await self._orphans.watcher.start(
                 self._child,
-                [word.encode() for word in launch.argv],
+                launch.argv if _IS_UTF8 else [word.encode() for word in launch.argv],
                 program=launch.program,
-                env={name.encode(): value.encode() for name, value in self._command.env.items()},
+                env=self._command.env if _IS_UTF8 else environ.encode(self._command.env),
                 cwd=launch.cwd,
                 stdin=own_stdin,
                 stdout=pipes.stdout,
@@ -184,14 +187,15 @@ class Execution:
         if command.timeout_s:
             loop = asyncio.get_running_loop()
             self._timers.append(loop.call_later(command.timeout_s, self.stop, Ending.TIMED_OUT))
-        self._monitor = Monitor(command.limits, self._launch.cgroup, roots=self._roots, on_broken=self._break)
-        self._monitor.start()
+        monitor = Monitor(command.limits, self._launch.cgroup, roots=self._roots, on_broken=self._break)
+        monitor.start()
         try:
             await self._child.wait()
-            self._monitor.stop()
+            monitor.stop()
             await self._clean()
         finally:
-            self._monitor.stop()
+            monitor.stop()
+            self._peak_bytes = monitor.peak_bytes
             for timer in self._timers:
                 timer.cancel()
 
@@ -270,9 +274,13 @@ class Execution:
             broken_limit=self._broken_limit,
             error=self._error,
             cpu_s=None if end is None else end.cpu_s,
-            peak_memory_bytes=None if self._monitor is None else self._monitor.peak_bytes,
+            peak_memory_bytes=self._peak_bytes,
             leftover_processes=len(self._leftover),
             stdout_bytes=self._output.stdout_bytes,
             stderr_bytes=self._output.stderr_bytes,
             dropped_bytes=self._output.dropped_bytes,
         )
+
+
+def _ignore(*_: int) -> None:
+    """Do nothing."""

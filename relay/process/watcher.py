@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.process import tree
@@ -44,7 +45,7 @@ class Child:
         self.pid: int | None = None
         self.start = 0
         self.exit: Exit | None = None
-        self._on_birth = on_birth
+        self._on_birth: Callable[[int, int], None] | None = on_birth
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -70,7 +71,9 @@ class Child:
         """Note the pid; for the watcher."""
         self.pid = pid
         self.start = tree.start_time(pid) or 0
-        self._on_birth(pid, self.start)
+        on_birth, self._on_birth = self._on_birth, None  # a cycle less for the garbage collector, in each attempt
+        if on_birth is not None:
+            on_birth(pid, self.start)
 
     def end(self, end: Exit) -> None:
         """Note the end; for the watcher."""
@@ -96,10 +99,10 @@ class Watcher(asyncio.PidfdChildWatcher):
     async def start(
         self,
         child: Child,
-        argv: Sequence[bytes],
+        argv: Sequence[str] | Sequence[bytes],
         *,
         program: str,
-        env: Mapping[bytes, bytes],
+        env: Mapping[str, str] | Mapping[bytes, bytes],
         cwd: str,
         stdin: int,
         stdout: int,
@@ -173,3 +176,12 @@ class Watcher(asyncio.PidfdChildWatcher):
         if child is not None:
             child.end(Exit(returncode, cpu_s, has_group))
         callback(pid, returncode, *args)
+
+
+def install() -> Watcher:
+    """Make a watcher for the running loop and have asyncio use it."""
+    watcher = Watcher(asyncio.get_running_loop())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on; see this module's docstring
+        asyncio.set_child_watcher(watcher)
+    return watcher

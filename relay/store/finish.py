@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.model.records import JobRef
-from relay.model.states import TERMINAL, JobStatus
+from relay.model.states import TERMINAL, JobStatus, Lane
 from relay.store import children, queries
 
 if TYPE_CHECKING:
@@ -82,8 +82,9 @@ async def finish(conn: Connection, worker_id: int, finishes: Sequence[Finish]) -
             due = await children.create_children(conn, ended) if ended else []
     else:
         rows, due = await finish_attempts(conn, finishes), []
-    answers = {row["id"]: _answer(row) for row in rows}
-    late = [finish for finish in finishes if finish.job_id not in answers]
+    # By claim, not by job: a batch may hold a late result beside that of the same job's present claim.
+    answers = {str(row["claim_id"]): _answer(row) for row in rows}
+    late = [finish for finish in finishes if finish.claim_id not in answers]
     if late:
         answers.update(await _recall(conn, worker_id, late))
     due += [
@@ -91,16 +92,16 @@ async def finish(conn: Connection, worker_id: int, finishes: Sequence[Finish]) -
         for answer in answers.values()
         if answer.ref and answer.status is JobStatus.PENDING and not answer.lock
     ]
-    return FinishedBatch([answers[finish.job_id] for finish in finishes], due)
+    return FinishedBatch([answers[finish.claim_id] for finish in finishes], due)
 
 
 def _answer(row: asyncpg.Record) -> Finished:
-    return Finished(JobStatus(row["status"]), row["lock"], JobRef(row["id"], row["queue"], row["lane"]))
+    return Finished(JobStatus(row["status"]), row["lock"], JobRef(row["id"], row["queue"], Lane(row["lane"])))
 
 
 async def finish_attempts(conn: Connection, finishes: Sequence[Finish]) -> list[asyncpg.Record]:
     """Write the results whose claims hold, and return those jobs' rows."""
-    chunks = [(finish.job_id, chunk) for finish in finishes for chunk in finish.chunks]
+    chunks = [(finish.claim_id, chunk) for finish in finishes for chunk in finish.chunks]
     settlements = [finish.settlement for finish in finishes]
     results = [finish.result for finish in finishes]
     return await conn.fetch(
@@ -121,7 +122,7 @@ async def finish_attempts(conn: Connection, finishes: Sequence[Finish]) -> list[
         [result.stdout_bytes for result in results],
         [result.stderr_bytes for result in results],
         [result.dropped_bytes for result in results],
-        [job_id for job_id, _ in chunks],
+        [claim_id for claim_id, _ in chunks],
         [chunk.seq for _, chunk in chunks],
         [chunk.stream for _, chunk in chunks],
         [chunk.ts for _, chunk in chunks],
@@ -129,18 +130,18 @@ async def finish_attempts(conn: Connection, finishes: Sequence[Finish]) -> list[
     )
 
 
-async def _recall(conn: Connection, worker_id: int, late: Sequence[Finish]) -> dict[int, Finished]:
+async def _recall(conn: Connection, worker_id: int, late: Sequence[Finish]) -> dict[str, Finished]:
     """Tell finishes whose first answer was lost from fenced ones, and note the fenced."""
     closed = await list_closed_attempts(conn, late)
     recorded = {
-        finish.job_id: Finished(finish.settlement.status)
+        finish.claim_id: Finished(finish.settlement.status)
         for finish in late
         if closed.get(finish.claim_id) == finish.settlement.outcome.value
     }
-    fenced = [finish for finish in late if finish.job_id not in recorded]
+    fenced = [finish for finish in late if finish.claim_id not in recorded]
     if fenced:
         await record_fenced(conn, worker_id, fenced)
-    return recorded | {finish.job_id: Finished(None) for finish in fenced}
+    return recorded | {finish.claim_id: Finished(None) for finish in fenced}
 
 
 async def list_closed_attempts(conn: Connection, finishes: Sequence[Finish]) -> dict[str, str]:

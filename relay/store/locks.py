@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.model.records import JobRef
+from relay.model.states import Lane
 from relay.store import queries
 
 if TYPE_CHECKING:
@@ -23,5 +24,6 @@ async def heads(conn: Connection, names: Sequence[str]) -> list[JobRef]:
     if not names:
         return []
     return [
-        JobRef(row["id"], row["queue"], row["lane"]) for row in await conn.fetch(queries.text("heads"), list(names))
+        JobRef(row["id"], row["queue"], Lane(row["lane"]))
+        for row in await conn.fetch(queries.text("heads"), list(names))
     ]

@@ -64,6 +64,12 @@ async def count_all_jobs(conn: Connection) -> dict[str, int]:
     return {row["queue"]: row["jobs"] for row in await conn.fetch(queries.text("count_all_jobs"))}
 
 
+async def count_fenced(conn: Connection) -> int:
+    """Count the finishes that came too late, ever."""
+    fenced: int = await conn.fetchval(queries.text("count_fenced"))
+    return fenced
+
+
 async def measure_rates(conn: Connection) -> Rates:
     """Count what was submitted and what ended lately."""
     async with filters.planned(conn):

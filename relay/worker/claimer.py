@@ -20,6 +20,7 @@ from relay.store import claims
 from relay.store.connection import connection
 from relay.worker import trust
 from relay.worker.roster import Claim
+from relay.worker.watchdog import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,7 +34,11 @@ _RETRY_S = 0.5
 
 
 class Claimer:
-    """Claims for one worker. `epoch` grows when a claim is sent; `is_claiming` while one's answer is awaited."""
+    """Claims for one worker. `epoch` grows when a claim is sent; `is_claiming` while one's answer is awaited.
+
+    `witnessed` are the pairs (job id, claim id) that are being claimed, each with the sending of its last witness: the claim, then
+    the renewals of its lock.
+    """
 
     def __init__(
         self,
@@ -46,6 +51,8 @@ class Claimer:
     ) -> None:
         self.epoch = 0
         self.is_claiming = False
+        self.witnessed: dict[tuple[int, str], int] = {}
+        self.step = Step("claim")
         self._pool = stores.pool
         self._leases = stores.leases
         self._consumer = stores.consumer
@@ -121,37 +128,45 @@ class Claimer:
     async def _claim(self, batch: Sequence[int]) -> int:
         """Claim a batch, however long PostgreSQL is away, and start what was claimed; return how many."""
         while True:
-            pairs = [(job_id, str(uuid4())) for job_id in batch]
-            pairs = await self._lock(pairs)
-            if not pairs:
+            with self.step:
+                started = await self._claim_once(batch)
+            if started is not None:
+                return started
+            if self._is_closing:
                 return 0
-            try:
-                return await self._claim_locked(pairs)
-            except errors.Unavailable as error:
-                # Whether it was committed is unknown: the heart will see, and report what was as lost.
-                _log.warning("claims.postponed", jobs=len(pairs), error=str(error.__cause__ or error))
-                await self._unlock(pairs)
-                if self._is_closing:
-                    return 0
-                await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(_RETRY_S)
+
+    async def _claim_once(self, batch: Sequence[int]) -> int | None:
+        """Try to claim a batch. None: PostgreSQL is away."""
+        pairs = await self._lock([(job_id, str(uuid4())) for job_id in batch])
+        if not pairs:
+            return 0
+        try:
+            return await self._claim_locked(pairs)
+        except errors.Unavailable as error:
+            # Whether it was committed is unknown: the heart will see, and report what was as lost.
+            _log.warning("claims.postponed", jobs=len(pairs), error=str(error.__cause__ or error))
+            await self._unlock(pairs)
+            return None
 
     async def _claim_locked(self, pairs: list[tuple[int, str]]) -> int:
         self.epoch += 1
         self.is_claiming = True
         sent_ns = trust.now_ns()
+        witnessed = self.witnessed = dict.fromkeys(pairs, sent_ns)
         try:
             async with connection(self._pool) as conn:
                 claimed = await claims.claim(conn, self._worker_id, pairs)
         finally:
             self.is_claiming = False
+            self.witnessed = {}
         failpoints.hit("after_claim")
-        until_ns = self._terms.until_ns(sent_ns)
-        if trust.now_ns() >= until_ns:  # trust passed before the answer came: given up, the heart reports them lost
+        if trust.now_ns() >= self._terms.until_ns(sent_ns):  # given up, and the heart reports them lost
             _log.warning("claims.late", jobs=len(claimed))
             claimed = []
         taken = {facts.claim_id for facts in claimed}
         for facts in claimed:
-            claim = Claim(facts, until_ns)
+            claim = Claim(facts, self._terms.until_ns(witnessed[facts.job_id, facts.claim_id]))
             self._roster.add(claim)
             self._start(claim)
         await self._unlock([pair for pair in pairs if pair[1] not in taken])

@@ -16,6 +16,7 @@ from relay import errors, log
 from relay.store import claims, due
 from relay.store.bad_messages import BadRow, record_bad_messages
 from relay.store.connection import connection
+from relay.worker.watchdog import Step
 
 if TYPE_CHECKING:
     from relay.bus import Consumer
@@ -65,6 +66,7 @@ class Stealer:
         self._consumer = consumer
         self._claimer = claimer
         self._queues = queues
+        self.step = Step("steal")
         self._rng = random.Random()  # noqa: S311 - spreads workers over candidates, no secret
 
     async def serve(self) -> None:
@@ -91,8 +93,9 @@ class Stealer:
         if overdue_s is None or room == 0:
             return False
         try:
-            async with connection(self._pool) as conn:
-                found = await self._find(conn, overdue_s, room)
+            with self.step:
+                async with connection(self._pool) as conn:
+                    found = await self._find(conn, overdue_s, room)
         except errors.Unavailable:
             return False
         if found:

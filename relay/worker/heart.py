@@ -19,6 +19,7 @@ from relay.store import rescue, workers
 from relay.store.connection import connection
 from relay.worker import trust
 from relay.worker.roster import Claim, Phase
+from relay.worker.watchdog import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +64,7 @@ class Heart:
         self._link = link
         self._drain = drain
         self._aftermath = aftermath
+        self.beating, self.renewing = Step("heartbeat"), Step("renewal")
         self._beaten_ns = trust.now_ns()
         self._is_beating = True
         self._is_renewing = True
@@ -71,8 +73,9 @@ class Heart:
         """Beat every TTL/3 until cancelled; a beat that failed is tried again after TTL/15."""
         while True:
             try:
-                async with asyncio.timeout(self._terms.beat_s):
-                    await self._beat_once()
+                with self.beating:
+                    async with asyncio.timeout(self._terms.beat_s):
+                        await self._beat_once()
             except (errors.Unavailable, TimeoutError) as error:
                 if self._is_beating:
                     _log.warning("heartbeat.failed", error=str(error.__cause__ or error))
@@ -87,7 +90,8 @@ class Heart:
     async def renew(self) -> None:
         """Renew all locks every TTL/3 until cancelled; a renewal that failed is tried again after TTL/15."""
         while True:
-            is_renewed = await self._renew_once()
+            with self.renewing:
+                is_renewed = await self._renew_once()
             if is_renewed != self._is_renewing:
                 self._is_renewing = is_renewed
                 _log.warning("redis.recovered" if is_renewed else "redis.unreachable")
@@ -96,16 +100,8 @@ class Heart:
     async def watch_lapses(self) -> None:
         """Give up claims whose trust has passed, until cancelled. The guard enforces the same from outside."""
         while True:
-            now = trust.now_ns()
-            nearest = now + 1_000_000_000
-            for claim in self._roster:
-                if claim.is_over or claim.phase is Phase.FINISHING:
-                    continue
-                if claim.trusted_until_ns <= now:
-                    _log.warning("claim.lapsed", job_id=claim.facts.job_id, attempt=claim.facts.attempt)
-                    claim.give_up()
-                nearest = min(nearest, claim.trusted_until_ns)
-            await asyncio.sleep(max(0.02, (nearest - now) / 1e9))
+            nearest_s = (self._give_up_lapsed() - trust.now_ns()) / 1e9
+            await asyncio.sleep(max(0.02, min(1.0, nearest_s)))
 
     async def hear_cancels(self) -> None:
         """Stop jobs when a wake-up says that their cancellation was asked for, until cancelled."""
@@ -141,6 +137,19 @@ class Heart:
             self._drain.ask()
         self._obey(known, held)
 
+    def _give_up_lapsed(self) -> int:
+        """Give up what has lapsed; return when the next claim will, if it is not prolonged (without one: in a second)."""
+        now = trust.now_ns()
+        nearest = now + 1_000_000_000
+        for claim in self._roster:
+            if claim.is_over or claim.phase is Phase.FINISHING:
+                continue
+            if claim.trusted_until_ns <= now:
+                _log.warning("claim.lapsed", job_id=claim.facts.job_id, attempt=claim.facts.attempt)
+                claim.give_up()
+            nearest = min(nearest, claim.trusted_until_ns)
+        return nearest
+
     def _obey(self, known: Sequence[Claim], held: Sequence[workers.RunningClaim]) -> None:
         in_postgres = {claim.claim_id for claim in held}
         for claim in known:
@@ -160,21 +169,21 @@ class Heart:
         self._aftermath.add_lost(lost)
 
     async def _renew_once(self) -> bool:
-        claims = list(self._roster)
+        pairs = [claim.pair for claim in self._roster] + list(self._claimer.witnessed)
         sent_ns = trust.now_ns()
         try:
-            if not claims:
+            if not pairs:
                 if not self._is_renewing:
                     await self._leases.ping()
                 return True
-            renewals = await self._leases.renew([claim.pair for claim in claims])
+            renewals = await self._leases.renew(pairs)
         except LeaseUnavailable:
             return False
-        proven = [
-            claim for claim, renewal in zip(claims, renewals, strict=True) if renewal is not Renewal.HELD_BY_OTHER
-        ]
+        proven = [pair for pair, renewal in zip(pairs, renewals, strict=True) if renewal is not Renewal.HELD_BY_OTHER]
         if trust.now_ns() - self._beaten_ns < _REDIS_ALONE_NS:
-            self._witness(proven, sent_ns)
+            in_flight = self._claimer.witnessed
+            in_flight.update((pair, max(sent_ns, in_flight[pair])) for pair in proven if pair in in_flight)
+            self._witness([claim for _, claim_id in proven if (claim := self._roster.get(claim_id))], sent_ns)
         return True
 
     def _witness(self, claims: Sequence[Claim], sent_ns: int) -> None:

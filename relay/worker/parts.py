@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from relay.process.link import GuardLink
     from relay.worker.drain import Drain
     from relay.worker.stores import Stores
+    from relay.worker.watchdog import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class Parts:
     finisher: Finisher
     shipper: Shipper
     aftermath: Aftermath
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What the loops are at that claim jobs and keep them."""
+        return self.heart.beating, self.heart.renewing, self.claimer.step
 
 
 def assemble(

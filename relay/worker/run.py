@@ -12,7 +12,7 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING
 
-from relay import errors, log
+from relay import errors, log, notify
 from relay.bus import Consumer, Publisher
 from relay.lease import Leases
 from relay.model.results import Ending
@@ -24,6 +24,7 @@ from relay.worker.heart import Forgotten
 from relay.worker.parts import Parts, assemble
 from relay.worker.predecessors import rescue_predecessors
 from relay.worker.stores import HEART_POOL, POOL, Stores
+from relay.worker.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -86,6 +87,7 @@ async def _join(settings: Settings, pool: Pool, drain: Drain) -> UUID | None:
         except errors.Unavailable as error:
             if not is_waiting:
                 _log.warning("postgresql.unreachable", error=str(error.__cause__ or error))
+                notify.tell("STATUS=waiting for PostgreSQL")
             is_waiting = True
             await asyncio.sleep(_START_RETRY_S)
     return None
@@ -110,6 +112,7 @@ async def _serve(
     """Run all parts; drain when asked; end them in the order in which they need each other."""
     stealer = feeds.Stealer(stores.pool, stores.consumer, parts.claimer, queues=settings.queues)
     kept = (
+        Watchdog((*parts.steps, stealer.step), parts.roster, drain, queues=settings.queues).serve(),
         parts.heart.beat(),
         parts.heart.renew(),
         parts.heart.watch_lapses(),
@@ -129,15 +132,18 @@ async def _serve(
         feeding_tasks = [tasks.create_task(each) for each in feeding]
         consuming = tasks.create_task(stores.consumer.run())
         is_guarded = await _wait_end(link, drain)
+        _say_stopping(settings, parts.roster)
         await parts.claimer.close()
         for task in feeding_tasks:
             task.cancel()
         leaving = tasks.create_task(stores.consumer.close())  # may wait for a rebalance, and jobs should not
         await (_drain(settings, parts.roster, drain, link) if is_guarded else _kill_all(parts.roster))
         await parts.aftermath.round()
+        for task in kept_tasks:  # the heart first: a beat after the row has gone would find this worker forgotten
+            task.cancel()
         await _forget_worker(stores.pool, worker_id)
         await asyncio.wait([leaving], timeout=_LEAVE_S if is_guarded else 0)
-        for task in (*kept_tasks, leaving, consuming):
+        for task in (leaving, consuming):
             task.cancel()
     return 0 if is_guarded else 1
 
@@ -146,6 +152,13 @@ async def _wait_end(link: GuardLink, drain: Drain) -> bool:
     """Wait for a drain (True) or the guard's death (False)."""
     await _first(drain.wait_asked(), link.wait_closed())
     return not link.is_closed
+
+
+def _say_stopping(settings: Settings, roster: Roster) -> None:
+    """Tell the service manager that this is the end, and how long it may take: jobs say how much grace they have."""
+    grace_s = max((claim.grace_s for claim in roster), default=0.0)
+    at_most_s = settings.drain_timeout_s + grace_s + 2 * _CLEAN_S
+    notify.tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round(at_most_s * 1e6)}")
 
 
 async def _drain(settings: Settings, roster: Roster, drain: Drain, link: GuardLink) -> None:

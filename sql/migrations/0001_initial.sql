@@ -163,6 +163,7 @@ CREATE TABLE audit (
     detail  jsonb NOT NULL DEFAULT '{}'
 );
 CREATE INDEX audit_job ON audit (job_id) WHERE job_id IS NOT NULL AND action <> 'job.submit';
+CREATE INDEX audit_fenced ON audit (id) WHERE action = 'attempt.fenced';
 CREATE INDEX audit_at ON audit USING brin (at) WITH (autosummarize = on);
 
 CREATE TABLE schedules (

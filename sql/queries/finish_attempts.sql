@@ -15,12 +15,12 @@
 -- $14 bigint[]            bytes written to stdout
 -- $15 bigint[]            bytes written to stderr
 -- $16 bigint[]            bytes dropped
--- $17 bigint[]            output: job ids
+-- $17 uuid[]              output: claim ids
 -- $18 bigint[]            output: sequence numbers
 -- $19 smallint[]          output: streams
 -- $20 timestamptz[]       output: times of arrival
 -- $21 bytea[]             output: data
--- No row for a job: the claim does not hold (fenced), or an earlier call had committed and its answer was lost.
+-- No row for a claim: it does not hold (fenced), or an earlier call had committed and its answer was lost.
 -- A job whose cancellation was asked for ends CANCELLED, unless it succeeded.
 WITH held AS MATERIALIZED (
     SELECT jobs.id, jobs.attempt, result.*,
@@ -48,7 +48,7 @@ WITH held AS MATERIALIZED (
            finished_at = CASE WHEN held.next_status IN ('COMPLETED', 'DEAD', 'CANCELLED') THEN clock_timestamp() END
       FROM held
      WHERE jobs.id = held.id
-    RETURNING jobs.id, jobs.status, jobs.queue, jobs.lane, jobs.lock, jobs.round, jobs.has_children
+    RETURNING jobs.id, jobs.status, jobs.queue, jobs.lane, jobs.lock, jobs.round, jobs.has_children, held.claim_id
 ), closed AS (
     UPDATE attempts
        SET outcome = held.outcome,
@@ -66,13 +66,13 @@ WITH held AS MATERIALIZED (
            dropped_bytes = held.dropped_bytes
       FROM held
      WHERE attempts.job_id = held.id AND attempts.attempt = held.attempt AND attempts.claim_id = held.claim_id
-    RETURNING attempts.job_id, attempts.attempt, attempts.output_day
+    RETURNING attempts.job_id, attempts.attempt, attempts.claim_id, attempts.output_day
 ), written AS (
     INSERT INTO output (day, job_id, attempt, seq, stream, ts, data)
     SELECT closed.output_day, closed.job_id, closed.attempt, chunk.seq, chunk.stream, chunk.ts, chunk.data
       FROM closed
-      JOIN unnest($17::bigint[], $18::bigint[], $19::smallint[], $20::timestamptz[], $21::bytea[])
-           AS chunk (job_id, seq, stream, ts, data) ON chunk.job_id = closed.job_id
+      JOIN unnest($17::uuid[], $18::bigint[], $19::smallint[], $20::timestamptz[], $21::bytea[])
+           AS chunk (claim_id, seq, stream, ts, data) ON chunk.claim_id = closed.claim_id
 )
-SELECT ended.id, ended.status, ended.queue, ended.lane, ended.lock, ended.round, ended.has_children
+SELECT ended.id, ended.status, ended.queue, ended.lane, ended.lock, ended.round, ended.has_children, ended.claim_id
   FROM ended

@@ -125,7 +125,8 @@ class Harness:
 
     async def start(self) -> tuple[Parts, str]:
         self._task = asyncio.create_task(self._run())
-        await asyncio.wait({self._task, self._started}, return_when=asyncio.FIRST_COMPLETED)
+        started: set[asyncio.Future[Any]] = {self._task, self._started}
+        await asyncio.wait(started, return_when=asyncio.FIRST_COMPLETED)
         if self._task.done():
             self._task.result()
         return self._started.result()

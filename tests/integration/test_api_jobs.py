@@ -165,7 +165,7 @@ async def test_a_tree_shows_the_chain_from_its_root(api: ApiServer) -> None:
     def names(tree: dict[str, Any]) -> Any:
         return tree["job"]["name"], [names(child) for child in tree["children"]]
 
-    expected = ("root", [("child", [("grandchild", []), ("grandchild", [])])])
+    expected: Any = ("root", [("child", [("grandchild", []), ("grandchild", [])])])
     assert names(tree) == expected
     leaf = tree["children"][0]["children"][1]["job"]["id"]
     assert names((await api.get(f"/v1/jobs/{leaf}/tree")).json) == expected

@@ -266,6 +266,18 @@ async def test_the_worker_gets_the_environment_that_the_guard_got(spawn: Spawn) 
     assert await process.wait() == 0
 
 
+async def test_the_guards_own_environment_holds_none_of_the_workers_secrets(spawn: Spawn) -> None:
+    process = await spawn("/bin/sh", "-c", 'echo "$SECRET"; read wait', SECRET="planted")
+    assert await _line(process) == "planted"
+
+    guards = Path(f"/proc/{process.pid}")
+
+    assert b"planted" not in (guards / "environ").read_bytes()
+    assert "relay-environ" not in " ".join(str(each.readlink()) for each in (guards / "fd").iterdir())
+    process.kill()
+    await process.wait()
+
+
 async def test_a_worker_that_cant_be_run_is_127(spawn: Spawn) -> None:
     process = await spawn("/does/not/exist")
     assert await _line(process) == "relay work: can't run /does/not/exist: No such file or directory"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from relay.model.states import Lane
 from relay.store import claims, finish, jobs, locks, workers
 from tests.integration import seeding, working
 
@@ -122,6 +123,7 @@ async def test_a_lock_waited_for_on_two_queues_has_a_head_on_each(conn: Connecti
     heads = await locks.heads(conn, ["db"])
 
     assert {head.queue: head.id for head in heads} == jobs_of
+    assert [type(head.lane) for head in heads] == [Lane, Lane]
 
 
 async def test_two_workers_at_once_never_hold_one_lock(pool: Pool, conn: Connection) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.bus import messages
 from relay.model.settle import Settlement
 from relay.model.states import JobStatus, Outcome
-from relay.store import finish, jobs, logs
+from relay.store import finish, jobs, logs, rescue
 from relay.store.finish import Chunk
 from tests.integration import seeding, working
 
@@ -76,6 +77,7 @@ async def test_a_released_job_uses_no_retry_and_is_published_again(conn: Connect
 
     recorded = await finish.finish(conn, worker_id, [working.end(claimed, working.RELEASED)])
 
+    assert [messages.topic(ref.lane, ref.queue) for ref in recorded.due] == ["relay.jobs.normal.default"]
     assert [ref.id for ref in recorded.due] == [claimed.job_id]
     assert await conn.fetchval("SELECT retries_used FROM jobs WHERE id = $1", claimed.job_id) == 0
 
@@ -121,6 +123,21 @@ async def test_one_fenced_finish_does_not_hold_up_its_batch(conn: Connection, wo
     recorded = await finish.finish(conn, worker_id, [working.end(bad, claim_id=str(uuid.uuid4())), working.end(good)])
 
     assert [answer.status for answer in recorded.answers] == [None, JobStatus.COMPLETED]
+
+
+async def test_a_late_finish_beside_its_jobs_present_one_is_fenced(conn: Connection, worker_id: int) -> None:
+    first = await claimed_job(conn, worker_id)
+    await rescue.lose_attempts(conn, [rescue.LostClaim(first.job_id, first.claim_id)])
+    second = await working.claim_one(conn, worker_id, first.job_id)
+    chunks = [Chunk(1, datetime.now(UTC), 1, claim.claim_id.encode()) for claim in (first, second)]
+
+    recorded = await finish.finish(
+        conn, worker_id, [working.end(first, chunks=chunks[:1]), working.end(second, chunks=chunks[1:])]
+    )
+
+    assert [answer.status for answer in recorded.answers] == [None, JobStatus.COMPLETED]
+    stored = await conn.fetch("SELECT attempt, data FROM output WHERE job_id = $1", first.job_id)
+    assert [tuple(row) for row in stored] == [(2, second.claim_id.encode())]
 
 
 async def test_a_job_with_a_cancel_flag_ends_cancelled_unless_it_succeeded(conn: Connection, worker_id: int) -> None:

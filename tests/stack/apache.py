@@ -44,12 +44,17 @@ def fetch_libraries() -> Path:
     return LIBRARIES
 
 
-def start(folder: Path, libraries: Path) -> Server:
-    """Format the storage and start Kafka. Wait for `ready` before use: it listens only once it has registered."""
+def start(folder: Path, libraries: Path, *, port: int = 0, advertised: str = "") -> Server:
+    """Format the storage and start Kafka. Wait for `ready` before use: it listens only once it has registered.
+
+    `advertised` is the address that clients are told, where it is not the broker's own: a proxy's.
+    """
     folder.mkdir()
-    port = ports.free_port()
+    port = port or ports.free_port()
     configuration = folder / CONFIGURATION
     settings = _settings(f"{ports.HOST}:{port}", controller=f"{ports.HOST}:{ports.free_port()}", folder=folder)
+    if advertised:
+        settings = {**settings, "advertised.listeners": f"PLAINTEXT://{advertised}"}
     configuration.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     format_storage(folder, libraries)
     argv = [*_java(libraries), "kafka.Kafka", str(configuration)]

@@ -51,8 +51,9 @@ def test_limits_are_written_and_oom_kills_the_whole_job(base: Path) -> None:
     }
 
 
-def test_without_limits_there_is_no_cgroup(base: Path) -> None:
-    assert cgroup.create("claim", Limits(cpu_time=3, open_files=5), base=base) is None
+def test_without_limits_it_is_there_to_be_killed(base: Path) -> None:
+    group = made(base, Limits(cpu_time=3, open_files=5))
+    assert {name: (group.folder / name).read_text() for name in KERNEL_FILES} == dict.fromkeys(KERNEL_FILES, "")
 
 
 def test_a_cgroup_that_cannot_be_made_is_no_cgroup(tmp_path: Path) -> None:
