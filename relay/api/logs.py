@@ -246,6 +246,6 @@ async def _send_end(call: Call, reading: Reading, events: streams.Events, state:
     async with call.parts.connection() as conn:
         attempts = await jobs.list_attempts(conn, reading.job_id)
     told = next((one.as_json() for one in attempts if one.attempt == reading.attempt), {})
-    end = {name: told.get(name) for name in ("outcome", "reason", "exit_code", "signal", "dropped_bytes")}
-    await events.send("end", {"status": state and state.status, "attempt": reading.attempt, **end})
+    end = {name: told.get(name) for name in ("attempt", "outcome", "reason", "exit_code", "signal", "dropped_bytes")}
+    await events.send("end", {"status": state and state.status, **end})
     await events.flush()

@@ -20,7 +20,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 
 from relay import log
 from relay.bus import messages
@@ -51,7 +51,7 @@ _HURRY_S = 1.0  # for a member that was still joining, or leaving, when the work
 _MOST_BAD = 1000
 
 _log = log.get(__name__)
-_OUTAGES = (KafkaError, OSError, TimeoutError)
+_OUTAGES = (KafkaError, ConsumerStoppedError, OSError, TimeoutError)  # stopped under a poll: no KafkaError
 
 
 class Consumer:

@@ -116,7 +116,7 @@ class Publisher:
                 await producer.start()
             _log.info("kafka.connected", role="publisher")
             self.is_up = True
-            known: dict[str, int] = {}
+            known: set[str] = set()
             while True:
                 await self._wake.wait()
                 self._wake.clear()
@@ -126,7 +126,7 @@ class Publisher:
         finally:
             await _stop(producer)
 
-    async def _send(self, producer: AIOKafkaProducer, known: dict[str, int]) -> None:
+    async def _send(self, producer: AIOKafkaProducer, known: set[str]) -> None:
         """Send one round and wait for its delivery; raise after dropping it if any of it could not be delivered."""
         refs = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
         by_topic: dict[str, list[JobRef]] = defaultdict(list)
@@ -136,7 +136,7 @@ class Publisher:
         try:
             await self._learn(producer, known, [name for name in by_topic if name not in known])
             for name, of_topic in by_topic.items():
-                await self._enqueue(producer, name, of_topic, partitions=known[name], deliveries=deliveries)
+                await self._enqueue(producer, name, of_topic, deliveries)
             async with asyncio.timeout(_DELIVERY_S):
                 _raise_first(await asyncio.gather(*deliveries, return_exceptions=True))
         except BaseException:
@@ -146,25 +146,29 @@ class Publisher:
             raise
         self.sent += len(refs)
 
-    async def _learn(self, producer: AIOKafkaProducer, known: dict[str, int], names: Sequence[str]) -> None:
-        """Create topics that are used for the first time, and find out how many partitions they have."""
+    async def _learn(self, producer: AIOKafkaProducer, known: set[str], names: Sequence[str]) -> None:
+        """Create topics that are used for the first time, and wait until the producer knows them."""
         if not names:
             return
         await connecting.ensure_topics(self._settings, names)
         async with asyncio.timeout(connecting.CALL_TIMEOUT_S):
             for name in names:
-                known[name] = len(await producer.partitions_for(name))
+                await producer.partitions_for(name)
+        known.update(names)
 
     async def _enqueue(
         self,
         producer: AIOKafkaProducer,
         name: str,
         refs: Sequence[JobRef],
-        *,
-        partitions: int,
         deliveries: list[asyncio.Future[object]],
     ) -> None:
-        """Deal a topic's jobs to its partitions, in turn; append the deliveries to wait for."""
+        """Deal a topic's jobs to its partitions, in turn; append the deliveries to wait for.
+
+        A topic may have other partitions than before: Kafka was wiped, and somebody's first use has made it anew.
+        """
+        async with asyncio.timeout(connecting.CALL_TIMEOUT_S):
+            partitions = len(await producer.partitions_for(name))
         first, self._turn = self._turn, self._turn + len(refs)
         for nth in range(min(partitions, len(refs))):
             batch = producer.create_batch()

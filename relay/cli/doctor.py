@@ -51,7 +51,7 @@ def doctor(**flags: object) -> int:
 def _columns(loaded: Settings) -> Sequence[Column[Variable]]:
     return (
         Column("SETTING", lambda variable: variable.name),
-        Column("VALUE", lambda variable: _shown(variable, loaded)),
+        Column("VALUE", lambda variable: _shown(variable, loaded), is_long=True),
         Column("ORIGIN", lambda variable: loaded.origins.get(variable.name, "default")),
     )
 
@@ -59,7 +59,7 @@ def _columns(loaded: Settings) -> Sequence[Column[Variable]]:
 _FINDING_COLUMNS: Sequence[Column[Finding]] = (
     Column("CHECK", lambda finding: finding.what),
     Column("STATE", lambda finding: "ok" if finding.is_good else "FAILED"),
-    Column("DETAIL", lambda finding: finding.detail),
+    Column("DETAIL", lambda finding: finding.detail, is_long=True),
 )
 
 

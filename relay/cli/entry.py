@@ -81,8 +81,10 @@ def _usage(error: click.UsageError) -> int:
 
 
 def _sentence(error: RelayError) -> str:
-    """The detail, and each fault that it does not name already."""
+    """The detail, and each fault that it does not name already; the faults alone where the detail is but the first of them."""
     faults = [f"{fault.path}: {fault.message}" if fault.path else fault.message for fault in error.faults]
+    if any(fault.path and error.detail.startswith(f"{fault.path} {fault.message}") for fault in error.faults[:1]):
+        return "; ".join(faults)
     missing = [fault for fault in faults if fault not in error.detail]
     return "; ".join([error.detail.rstrip("."), *missing])
 

@@ -47,11 +47,11 @@ def took(item: Mapping[str, Any]) -> str | None:
 
 JOB_COLUMNS: Sequence[Column[Job]] = (
     Column("ID", lambda job: job["id"], is_number=True),
-    Column("NAME", lambda job: job["name"]),
-    Column("QUEUE", lambda job: job["queue"]),
+    Column("NAME", lambda job: job["name"], is_long=True),
+    Column("QUEUE", lambda job: job["queue"], is_long=True),
     Column("PRIORITY", lambda job: job["priority"]),
     Column("STATUS", lambda job: job["status"]),
-    Column("REASON", lambda job: job["reason"]),
+    Column("REASON", lambda job: job["reason"], is_long=True),
     Column("RETRIES", lambda job: f"{job['retries_used']}/{job['max_retries']}", is_number=True),
     Column("CREATED", lambda job: moment(job["created_at"])),
     Column("TOOK", took, is_number=True),
@@ -65,15 +65,15 @@ ATTEMPT_COLUMNS: Sequence[Column[Attempt]] = (
     Column("TOOK", took, is_number=True),
     Column("STDOUT", lambda attempt: attempt["stdout_bytes"], is_number=True),
     Column("STDERR", lambda attempt: attempt["stderr_bytes"], is_number=True),
-    Column("ERROR", lambda attempt: attempt["error"]),
+    Column("ERROR", lambda attempt: attempt["error"], is_long=True),
 )
 WORKER_COLUMNS: Sequence[Column[Worker]] = (
     Column("ID", lambda worker: worker["id"], is_number=True),
-    Column("HOST", lambda worker: worker["host"]),
+    Column("HOST", lambda worker: worker["host"], is_long=True),
     Column("PID", lambda worker: worker["pid"], is_number=True),
     Column("STATE", lambda worker: worker["state"]),
     Column("RUNNING", lambda worker: f"{worker['running']}/{worker['slots']}", is_number=True),
-    Column("QUEUES", lambda worker: ",".join(worker["queues"])),
+    Column("QUEUES", lambda worker: ",".join(worker["queues"]), is_long=True),
     Column("VERSION", lambda worker: worker["version"]),
     Column("SEEN", lambda worker: moment(worker["seen_at"])),
 )

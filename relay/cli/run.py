@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from relay.cli import terminal
+from relay.cli import terminal, waiting
 from relay.cli.options import api_command, pair
 
 if TYPE_CHECKING:
@@ -52,7 +52,10 @@ async def run(client: Client, command: tuple[str, ...], *, detach: bool, **optio
     if terminal.is_terminal(sys.stderr):
         terminal.say(f"job {job['id']}")
     ended = await Attendance(client, job["id"]).run()
-    return EXIT_INTERRUPTED if ended is None else exit_code_of(ended)
+    if ended is None:
+        return EXIT_INTERRUPTED
+    waiting.tell_surprise(ended)
+    return exit_code_of(ended)
 
 
 def spec_of(command: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, object]:

@@ -97,13 +97,15 @@ async def _one(client: Client, document: Document, *, output: str, wait: bool, f
         from relay.cli import attend  # noqa: PLC0415 - needs asyncio, which is slow to import
 
         terminal.say(f"job {job['id']}")
-        return exit_code_of(await attend.follow(client, job["id"]))
+        ended = await attend.follow(client, job["id"])
+        waiting.tell_surprise(ended)
+        return exit_code_of(ended)
     if output == "name":
         render.ids([job["id"]])
     else:
         render.job(job, output=output)
     sys.stdout.flush()
-    return exit_code_of(await client.wait_until_terminal(job["id"])) if wait else 0
+    return await waiting.for_all(client, [job["id"]]) if wait else 0
 
 
 async def _many(client: Client, batches: Iterable[list[Document]], *, output: str) -> list[int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from relay.cli import terminal
 
@@ -33,11 +33,12 @@ STATUS_STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
-    """A heading and how a row's cell is made. `is_number`: aligned to the right."""
+    """A heading and how a row's cell is made. `is_number`: aligned to the right. `is_long`: cut first on a narrow terminal."""
 
     heading: str
     value: Callable[[T], object]
     is_number: bool = False
+    is_long: bool = False
 
 
 def write(columns: Sequence[Column[T]], rows: Sequence[T]) -> None:
@@ -47,7 +48,8 @@ def write(columns: Sequence[Column[T]], rows: Sequence[T]) -> None:
         return
     from rich.console import Console  # noqa: PLC0415 - slow to import, and only a terminal needs it
 
-    Console(no_color=not terminal.has_colour(sys.stdout), highlight=False).print(rich(columns, rows))
+    styles: Literal["auto"] | None = "auto" if terminal.has_colour(sys.stdout) else None  # NO_COLOR: nor bold, nor dim
+    Console(color_system=styles, highlight=False).print(rich(columns, rows))
 
 
 def plain(columns: Sequence[Column[T]], rows: Sequence[T]) -> str:
@@ -73,10 +75,15 @@ def rich(columns: Sequence[Column[T]], rows: Sequence[T]) -> Table:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
+        # rich narrows the columns that may wrap before all others; their cells forbid it, and so are cut instead.
         table.add_column(
-            column.heading, justify="right" if column.is_number else "left", no_wrap=True, overflow="ellipsis"
+            Text(column.heading, no_wrap=True, overflow="ellipsis"),
+            justify="right" if column.is_number else "left",
+            no_wrap=not column.is_long,
         )
     for row in rows:
         texts = [terminal.cell(column.value(row)) for column in columns]
-        table.add_row(*(Text(text, style=STATUS_STYLES.get(text, "")) for text in texts))
+        table.add_row(
+            *(Text(text, style=STATUS_STYLES.get(text, ""), no_wrap=True, overflow="ellipsis") for text in texts)
+        )
     return table

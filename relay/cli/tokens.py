@@ -112,7 +112,7 @@ def _as_json(each: Token) -> dict[str, object]:
 
 _COLUMNS: Sequence[Column[Token]] = (
     Column("ID", lambda each: each.id, is_number=True),
-    Column("NAME", lambda each: each.name),
+    Column("NAME", lambda each: each.name, is_long=True),
     Column("SCOPE", lambda each: each.scope),
     Column("STATE", _state),
     Column("CREATED", lambda each: render.moment(_as_json(each)["created_at"])),

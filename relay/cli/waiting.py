@@ -46,14 +46,24 @@ async def for_all(client: Client, job_ids: Sequence[int], *, timeout_s: float | 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(job_id)) for job_id in dict.fromkeys(job_ids)]
     jobs = [task.result() for task in tasks]
-    _tell(jobs)
+    for job in jobs:
+        tell(job)
     if any(job["status"] not in TERMINAL for job in jobs):
         return EXIT_TIMEOUT
     return exit_code_of(jobs[0]) if len(jobs) == 1 else int(any(job["status"] != "COMPLETED" for job in jobs))
 
 
-def _tell(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        if job["status"] != "COMPLETED":
-            reason = f" ({job['reason']})" if job["reason"] else ""
-            terminal.say(f"job {job['id']} is {job['status']}{reason}: 'relay why {job['id']}' tells more")
+def tell(job: Job) -> None:
+    """Say on stderr how a job ended, unless it completed."""
+    if job["status"] != "COMPLETED":
+        reason = f" ({job['reason']})" if job["reason"] else ""
+        terminal.say(f"job {job['id']} is {job['status']}{reason}: 'relay why {job['id']}' tells more")
+
+
+def tell_surprise(job: Job) -> None:
+    """Say on stderr what neither a followed job's output nor its exit code can: that Relay ended it, or could not start it."""
+    found = [attempt["error"] for attempt in job.get("attempts", ()) if attempt["error"]]
+    if job["reason"] == "start_error" and found:
+        terminal.say(f"job {job['id']} could not start: {found[-1]}")
+    elif job["reason"] not in {None, "exit", "signal"}:
+        tell(job)

@@ -70,7 +70,7 @@ def _faults(spec: dict[str, object], path: str, *, is_child: bool) -> list[Fault
             faults.append(Fault(f"{prefix}payload.script", "excludes 'command': give one of the two"))
         elif not has_command and not has_script:
             faults.append(Fault(f"{prefix}payload.command", "is required (or 'script' in its place)"))
-        if not is_child and isinstance(payload.get("stdin"), dict):
+        if not is_child and payload.get("stdin") == {"from": "parent.stdout"}:
             faults.append(Fault(f"{prefix}payload.stdin", "must be a string here: only a chain's child has a parent"))
     if spec.get("delay") is not None and spec.get("run_at") is not None:
         faults.append(Fault(f"{prefix}delay", "excludes 'run_at': give one of the two"))

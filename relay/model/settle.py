@@ -41,6 +41,8 @@ _FAILURES = {
 def settle(spec: JobSpec, result: Result, *, retries_used: int, rng: random.Random) -> Settlement:
     """Decide what becomes of a job whose attempt ended so, after `retries_used` retries in this round."""
     if result.ending is Ending.RELEASED:
+        if spec.on_worker_lost == "fail" and _was_started(result):
+            return Settlement(JobStatus.DEAD, Outcome.RELEASED, Reason.WORKER_LOST)
         return Settlement(JobStatus.PENDING, Outcome.RELEASED)
     if result.ending is Ending.CANCELLED:
         return Settlement(JobStatus.CANCELLED, Outcome.CANCELLED)
@@ -56,6 +58,11 @@ def settle(spec: JobSpec, result: Result, *, retries_used: int, rng: random.Rand
 def refuse() -> Settlement:
     """Decide for a job whose stored spec can't be read: DEAD at once, since a retry would read the same."""
     return Settlement(JobStatus.DEAD, Outcome.FAILED, Reason.START_ERROR)
+
+
+def _was_started(result: Result) -> bool:
+    """Whether a program ran: then a job that must run at most once does not run again, however its worker let go of it."""
+    return result.exit_code is not None or result.signal is not None
 
 
 def _is_final(spec: JobSpec, result: Result) -> bool:

@@ -33,11 +33,11 @@ from relay.model.part import (
     LowerCase,
     Name,
     Part,
-    Text,
     Time,
     UpperCase,
     at_most,
     check_name,
+    check_text,
 )
 from relay.model.payload import Limits, Payload
 from relay.model.states import Lane
@@ -96,7 +96,7 @@ def _base_name(command: str) -> str:
 
 Children = Annotated[tuple["JobSpec", ...], Listed, at_most(nesting.MAX_JOBS), BeforeValidator(_listed), _OneOrMany()]
 LabelKey = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_label_key)]
-LabelValue = Annotated[Text, Field(max_length=1000)]
+LabelValue = Annotated[str, Field(max_length=1000), AfterValidator(check_text)]
 
 
 class JobSpec(Part):

@@ -10,7 +10,9 @@ import re
 from datetime import UTC, datetime
 
 FIRST_YEAR, LAST_YEAR = 1970, 2200
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?(?P<zone>[Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?(?P<zone>[Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)?", re.ASCII
+)
 _EXPECTED = "must be an RFC 3339 time with a zone, such as 2030-01-31T12:00:00Z"
 
 

@@ -192,9 +192,6 @@ class Model:
             job.claim(dict(wanted)[job.id], worker_id)
         return {job.id for job in ready}
 
-    def running(self) -> list[Job]:
-        return self.in_status(JobStatus.RUNNING)
-
     def in_status(self, *statuses: JobStatus) -> list[Job]:
         return [job for job in self.jobs.values() if job.status in statuses]
 

@@ -34,7 +34,10 @@ SELECT (SELECT count(*) FROM job_specs) AS specs, (SELECT count(*) FROM output) 
        array(SELECT key FROM idempotency_keys ORDER BY key) AS keys,
        array(SELECT job_id FROM idempotency_keys ORDER BY key) AS key_jobs,
        array(SELECT action FROM audit) AS audits"""
-EMPTY = "TRUNCATE jobs, job_specs, attempts, output, idempotency_keys, named_locks, audit RESTART IDENTITY"
+# TRUNCATE costs 50 ms for so many tables and indexes, this 1 ms.
+EMPTY = """
+DELETE FROM jobs; DELETE FROM job_specs; DELETE FROM attempts; DELETE FROM output; DELETE FROM idempotency_keys;
+DELETE FROM named_locks; DELETE FROM audit; ALTER SEQUENCE jobs_id_seq RESTART"""
 
 
 class Tables(NamedTuple):

@@ -12,6 +12,7 @@ import pytest
 
 from relay import errors
 from relay.cli import entry, group
+from relay.model.faults import refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,6 +150,16 @@ def test_faults_are_named_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
     monkeypatch.setattr(entry, "_invoke", fail)
     assert told(capsys) == (2, "relay: 2 faults: a: is wrong; b: too\n")
+
+
+def test_a_detail_that_is_the_first_fault_is_not_told_beside_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: list[str]) -> int:
+        raise refusal([errors.Fault("a", "is wrong"), errors.Fault("b", "too")])
+
+    monkeypatch.setattr(entry, "_invoke", fail)
+    assert told(capsys) == (2, "relay: a: is wrong; b: too\n")
 
 
 def test_a_closed_pipe_is_quiet() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import io
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
 
 from relay.cli import logs, output, tables, terminal
 from relay.cli.tables import Column
@@ -69,6 +71,32 @@ def test_a_plain_table_is_aligned_and_never_cut() -> None:
     assert tables.plain(columns, [(1, "a\nb"), (100, None), (2, long)]) == (
         f" ID  NAME\n  1  a^Jb\n100  -\n  2  {long}\n"
     )
+
+
+def test_a_narrow_terminal_cuts_names_before_anything_else() -> None:
+    columns: list[Column[str]] = [
+        Column("ID", lambda _: 1234567, is_number=True),
+        Column("NAME", lambda row: row, is_long=True),
+        Column("STATUS", lambda _: "COMPLETED"),
+    ]
+    console = Console(width=30, color_system=None, file=io.StringIO())
+    with console.capture() as written:
+        console.print(tables.rich(columns, ["n" * 90]))
+    assert written.get().splitlines() == ["     ID  NAME         STATUS   ", f"1234567  {'n' * 10}…  COMPLETED"]
+
+
+def test_no_color_leaves_no_escape_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tty(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    columns: list[Column[str]] = [Column("STATUS", lambda row: row)]
+    written = Tty()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("sys.stdout", written)
+    tables.write(columns, ["CANCELLED"])
+    assert [line.strip() for line in written.getvalue().splitlines()] == ["STATUS", "CANCELLED"]
 
 
 def test_colour_needs_a_capable_terminal_and_no_no_color(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,10 @@ def test_keys_that_exclude_each_other_are_refused(spec: dict[str, Any], fault: F
     assert [fault] == nesting.check(spec)
 
 
+def test_a_stdin_that_is_no_reference_is_left_to_the_payload() -> None:
+    assert nesting.check({"payload": {"command": "x", "stdin": {"form": "parent.stdout"}}}) == []
+
+
 def test_a_child_may_read_its_parents_output() -> None:
     child = {"payload": {"command": "x", "stdin": {"from": "parent.stdout"}}}
     assert nesting.check(leaf(on_success=child)) == []

@@ -68,6 +68,13 @@ def test_a_start_error_is_no_success_whatever_its_code() -> None:
     assert settled(job, Result(Ending.START_ERROR, exit_code=127)).status is JobStatus.FAILED
 
 
+def test_a_job_that_must_run_at_most_once_is_dead_when_it_is_handed_back_after_its_start() -> None:
+    expected = Settlement(JobStatus.DEAD, Outcome.RELEASED, Reason.WORKER_LOST)
+    once = spec(on_worker_lost="fail")
+    assert expected == settled(once, Result(Ending.RELEASED, signal="SIGTERM"))
+    assert settled(once, Result(Ending.RELEASED)).status is JobStatus.PENDING  # it never started
+
+
 def test_a_released_job_is_pending_again_and_uses_no_retry() -> None:
     assert Settlement(JobStatus.PENDING, Outcome.RELEASED) == settled(spec(max_retries=0), Result(Ending.RELEASED))
 

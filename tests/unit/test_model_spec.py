@@ -206,6 +206,7 @@ def test_a_priority_is_a_lane() -> None:
         ({"labels": {"a\n": ""}}, 'labels["a\\n"]', "must not contain control characters"),
         ({"labels": {"a:b": ""}}, 'labels["a:b"]', "must not have ':' or '=' in its name, since filters split there"),
         ({"labels": {"a": "\0"}}, "labels.a", "must not contain a NUL character"),
+        ({"labels": {"a": "x" * 1001}}, "labels.a", "must have at most 1,000 characters"),
         ({"labels": {str(n): "" for n in range(33)}}, "labels", "must have at most 32 entries"),
         ({"on_success": "x"}, "on_success", "must be a spec or a list of specs"),
         ({"on_success": [leaf(), 3]}, "on_success[1]", "must be an object"),

@@ -37,7 +37,18 @@ def test_a_time_without_a_zone_is_refused(value: object) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "tomorrow", "2030-01-31", "20300131T120000Z", "2030-01-31T12:00Z", "2030-W05-4T12:00:00Z", 0, None, "2" * 99],
+    [
+        "",
+        "tomorrow",
+        "2030-01-31",
+        "20300131T120000Z",
+        "2030-01-31T12:00Z",
+        "2030-W05-4T12:00:00Z",
+        "2030-01-31T12:00:00+24:00",
+        0,
+        None,
+        "2" * 99,
+    ],
 )
 def test_what_is_not_rfc_3339_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="RFC 3339"):
