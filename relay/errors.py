@@ -71,7 +71,7 @@ class Unauthorized(RelayError):
 
 
 class Forbidden(RelayError):
-    """The token's scope does not allow this."""
+    """This is not allowed."""
 
     code, status, exit_code = "forbidden", 403, 4
 

@@ -130,6 +130,6 @@ ROUTES: tuple[Route, ...] = (
         answer="Ready",
     ),
     Route("GET", "/metrics", health.get_metrics, Scope.READ, "Metrics in Prometheus' text format", tag="server"),
-    Route("GET", "/openapi.json", openapi.get_document, Scope.NONE, "This document", tag="server"),
-    Route("GET", "/docs", docs.get_page, Scope.NONE, "A page about the API", tag="server"),
+    Route("GET", "/openapi.json", openapi.get_document, Scope.READ, "This document", tag="server"),
+    Route("GET", "/docs", docs.get_page, Scope.READ, "A page about the API", tag="server"),
 )

@@ -165,7 +165,7 @@ class Claimer:
             _log.warning("claims.late", jobs=len(claimed))
             claimed = []
         taken = {facts.claim_id for facts in claimed}
-        for facts in claimed:
+        for facts in sorted(claimed, key=lambda facts: (facts.lane, facts.job_id)):
             claim = Claim(facts, self._terms.until_ns(witnessed[facts.job_id, facts.claim_id]))
             self._roster.add(claim)
             self._start(claim)

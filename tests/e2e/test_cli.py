@@ -59,6 +59,15 @@ async def test_run_exits_as_a_shell_would(relay: Cluster) -> None:
     assert found == expected
 
 
+async def test_run_says_what_the_exit_code_alone_would_not(relay: Cluster) -> None:
+    done = await relay.cli("run", "--", "/no/such/program")
+    assert done.stderr.endswith(b" could not start: command not found: no such file: /no/such/program\n")
+    done = await relay.cli("run", "--timeout", "200ms", "--", "sleep", "60")
+    assert b" is DEAD (timeout): 'relay why " in done.stderr
+    done = await relay.cli("submit", "-", "--wait", stdin=sh("exit 4"))
+    assert (done.code, b" is DEAD (exit): 'relay why " in done.stderr) == (4, True)
+
+
 async def test_piped_output_is_what_the_job_wrote(relay: Cluster) -> None:
     script = "import os; os.write(1, bytes(range(256)))"
     done = await relay.cli("run", "--", sys.executable, "-c", script)

@@ -128,7 +128,7 @@ async def test_metrics_are_prometheus_text(api: ApiServer, store: Connection) ->
 
 
 async def test_the_documentation_is_self_contained(api: ApiServer) -> None:
-    page = await api.get("/docs", scope=None)
+    page = await api.get("/docs")
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "style-src 'sha256-" in page.headers["Content-Security-Policy"]
     assert not re.search(rb"<script|src=|https?://(?!127\.0\.0\.1)|style=", page.body)

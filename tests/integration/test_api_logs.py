@@ -151,6 +151,8 @@ async def test_a_job_that_never_ran_has_no_output(api: ApiServer) -> None:
     job_id = await api.submit()
     assert (await api.get(f"/v1/jobs/{job_id}/logs")).body == b""
     assert (await api.get(f"/v1/jobs/{job_id}/logs", headers={"Accept": "application/json"})).json["items"] == []
+    events = await api.get(f"/v1/jobs/{job_id}/logs", headers={"Accept": "text/event-stream"})
+    assert b'"status":"PENDING","attempt":null,"outcome":null' in events.body
 
 
 async def test_a_live_line_is_seen_within_300_ms(api: ApiServer, store: Connection, running: int) -> None:

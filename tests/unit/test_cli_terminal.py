@@ -82,7 +82,7 @@ def test_a_narrow_terminal_cuts_names_before_anything_else() -> None:
     console = Console(width=30, color_system=None, file=io.StringIO())
     with console.capture() as written:
         console.print(tables.rich(columns, ["n" * 90]))
-    assert written.get().splitlines() == ["     ID  NAME         STATUS   ", f"1234567  {'n' * 10}…  COMPLETED"]
+    assert written.get().splitlines() == ["     ID  NAME        STATUS   ", f"1234567  {'n' * 9}…  COMPLETED"]
 
 
 def test_no_color_leaves_no_escape_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
