@@ -19,6 +19,7 @@ from relay.model.results import Ending, Result
 from relay.model.spec import JobSpec
 from relay.model.states import TERMINAL, JobStatus
 from relay.store import claims, due, finish, jobs, locks, rescue, submit, workers
+from relay.store.finish import Chunk, Finish
 from tests.integration import lifecycle_specs, lifecycle_tables
 from tests.integration.lifecycle import RETRIABLE, Model
 
@@ -169,12 +170,12 @@ class Calls:
                 self.model.end(job)
                 assert (answer.status, answer.lock) == (job.status, job.spec.lock)
 
-    def _finish(self, claim: Claimed, result: Result, *, has_output: bool) -> finish.Finish:
+    def _finish(self, claim: Claimed, result: Result, *, has_output: bool) -> Finish:
         spec = JobSpec.from_normalised(claim.spec)
         job = self.model.jobs.get(claim.job_id)
         if result.ending is Ending.CANCELLED and not (job and job.is_cancel_requested):
             result = Result(Ending.RELEASED)
-        return finish.Finish(
+        return Finish(
             job_id=claim.job_id,
             attempt=claim.attempt,
             claim_id=claim.claim_id,
@@ -184,11 +185,11 @@ class Calls:
             chunks=(self._chunk(claim),) if has_output else (),
         )
 
-    def _chunk(self, claim: Claimed, *, is_old: bool = False) -> finish.Chunk:
+    def _chunk(self, claim: Claimed, *, is_old: bool = False) -> Chunk:
         """The attempt's next chunk, or its last one again; its data tells whose it is."""
         attempt = self.model.attempt_of(claim.job_id, claim.claim_id)
         seq = max((attempt.output if attempt else 0) + (not is_old), 1)
-        return finish.Chunk(seq, datetime.now(UTC), 1, f"{claim.claim_id} {seq}".encode())
+        return Chunk(seq, datetime.now(UTC), 1, f"{claim.claim_id} {seq}".encode())
 
     async def append_output(self, claim: Claimed, *, is_old: bool) -> None:
         chunk = self._chunk(claim, is_old=is_old)

@@ -7,17 +7,17 @@ and the agreement with the model. The first two don't know the model, so a mista
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from relay.model.states import JobStatus, is_legal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from relay.store.connection import Connection
+    from relay.store.connection import Connection, Record
     from tests.integration.lifecycle import Job, Model
 
-Row: TypeAlias = "Mapping[str, Any]"
+Row: TypeAlias = "Record"
 
 JOBS = """
 SELECT jobs.*, jobs.claim_id::text AS claim, jobs.run_at <= clock_timestamp() AS is_due,
