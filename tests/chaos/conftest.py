@@ -1,0 +1,62 @@
+"""What the chaos tests share: stores that are started once, and a stage for each test."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from typing import TYPE_CHECKING
+
+import pytest_asyncio
+
+from tests.chaos import scene, stores
+from tests.chaos.stage import TTL_S, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pytest
+
+    from tests.chaos.stage import Stages
+
+SEED = 20
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[stores.Stores]:
+    """Stores that tests may stop, kill and wipe: each starts from healed ones, on a database of its own."""
+    running = await stores.start(tmp_path_factory.mktemp("chaos"), stack=request.config.getoption("--stack"))
+    yield running
+    await running.end()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stage(servers: stores.Stores, tmp_path: Path) -> Stages:
+    """Open stages on the shared stores."""
+
+    @contextlib.asynccontextmanager
+    async def open_(
+        *,
+        serves: int = 1,
+        works: int = 2,
+        concurrency: int = 8,
+        without: str = "",
+        before: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Stage]:
+        async with scene.on(
+            servers,
+            tmp_path,
+            serves=serves,
+            works=works,
+            ttl_s=TTL_S,
+            concurrency=concurrency,
+            without=without,
+            before=before,
+            environ=environ,
+        ) as staged:
+            yield Stage(staged, random.Random(SEED))
+
+    return open_

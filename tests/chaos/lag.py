@@ -1,0 +1,56 @@
+"""How far the workers' group is behind in Kafka: what was published less what was committed as done, over all partitions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+if TYPE_CHECKING:
+    from tests.chaos.scene import Scene
+
+SETTLED_S = 60.0  # as long as a consumer that has fallen silent may take to be rebuilt
+LOOK_S = 0.5
+
+
+async def settled(scene: Scene) -> int:
+    """Wait until there is no lag; what is left of it when that takes too long."""
+    group = await _group(scene.dsn)
+    deadline = time.monotonic() + SETTLED_S
+    while True:
+        behind = -1
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            behind = await _look(scene.stores.kafka.proxy.address, group)
+        if behind == 0 or time.monotonic() > deadline:
+            return behind
+        await asyncio.sleep(LOOK_S)
+
+
+async def _look(brokers: str, group: str) -> int:
+    kafka = AIOKafkaConsumer(bootstrap_servers=brokers, group_id=group, enable_auto_commit=False)
+    async with asyncio.timeout(10):
+        await kafka.start()
+        try:
+            topics = [topic for topic in await kafka.topics() if topic.startswith("relay.jobs.")]
+            parts = [
+                TopicPartition(topic, part) for topic in topics for part in kafka.partitions_for_topic(topic) or ()
+            ]
+            kafka.assign(parts)
+            first, ends = await kafka.beginning_offsets(parts), await kafka.end_offsets(parts)
+            busy = [part for part in parts if ends[part] > first[part]]
+            return sum([ends[part] - (await kafka.committed(part) or 0) for part in busy])
+        finally:
+            await kafka.stop()
+
+
+async def _group(dsn: str) -> str:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return f"relay-{await connection.fetchval('SELECT cluster_id FROM cluster')}"
+    finally:
+        await connection.close()
