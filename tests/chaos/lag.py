@@ -1,4 +1,8 @@
-"""How far the workers' group is behind in Kafka: what was published less what was committed as done, over all partitions."""
+"""How far the workers' group is behind in Kafka: messages that can be read, and are not committed as done.
+
+Offsets alone don't tell: a produce that failed while a topic was being made anew leaves the embedded broker with an end offset and no
+message, so what seems to wait is read here. A message that nobody can read is nobody's.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 
 SETTLED_S = 60.0  # as long as a consumer that has fallen silent may take to be rebuilt
 LOOK_S = 0.5
+READ_MS = 1000
 
 
 async def settled(scene: Scene) -> int:
@@ -42,8 +47,13 @@ async def _look(brokers: str, group: str) -> int:
             ]
             kafka.assign(parts)
             first, ends = await kafka.beginning_offsets(parts), await kafka.end_offsets(parts)
-            busy = [part for part in parts if ends[part] > first[part]]
-            return sum([ends[part] - (await kafka.committed(part) or 0) for part in busy])
+            done = {part: await kafka.committed(part) or first[part] for part in parts if ends[part] > first[part]}
+            behind = [part for part, offset in done.items() if offset < ends[part]]
+            kafka.assign(behind)
+            for part in behind:
+                kafka.seek(part, done[part])
+            found = await kafka.getmany(timeout_ms=READ_MS) if behind else {}
+            return sum(map(len, found.values()))
         finally:
             await kafka.stop()
 
