@@ -120,7 +120,7 @@ async def _serve(
         parts.finisher.serve(),
         parts.shipper.serve(),
         parts.aftermath.serve(),
-        rescue_predecessors(stores.pool, parts.aftermath, worker_id=worker_id),
+        rescue_predecessors(stores.pool, parts.aftermath, worker_id=worker_id, ttl_s=settings.lease_ttl_s),
     )
     feeding = (
         feeds.feed_from_kafka(stores.pool, stores.consumer, parts.claimer),

@@ -20,7 +20,7 @@ say() {
   echo "$1 $tag $RELAY_JOB_ID $RELAY_ATTEMPT $RELAY_CLAIM $RELAY_WORKER $PPID $(date +%s.%N) ${2:--}" >> "$folder/lines"
 }
 exec 9>> "$folder/held/$tag"
-flock -n 9 || { say overlap; exit 99; }
+flock -n 9 || { say overlap; say end 99; exit 99; }
 if [ -n "$lock" ]; then
   exec 8>> "$folder/held/lock-$lock"
   flock -n 8 || say lock_overlap

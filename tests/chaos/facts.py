@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -39,6 +40,8 @@ SELECT job_id, attempt, claim_id::text, round, worker_id, outcome, reason, exit_
   FROM attempts ORDER BY job_id, attempt
 """
 FENCED = "SELECT job_id, detail ->> 'claim_id' AS claim_id FROM audit WHERE action = 'attempt.fenced'"
+AGAIN_S = 0.2
+GONE = -2  # what PTTL says of a key that is no more
 _ERROR = re.compile(r"[ |]{0,8}([A-Za-z_][\w.]*(?:: .*)?)$")
 CHILDREN = """
 SELECT job_id, jsonb_array_length(coalesce(spec::jsonb -> 'on_success', '[]')) AS on_success,
@@ -135,12 +138,16 @@ class Facts:
     """Messages in Kafka that the workers have not yet done with."""
 
 
-async def gather(scene: Scene) -> Facts:
-    """Gather all evidence. The run must be quiet: nothing here is read at one instant."""
+async def gather(scene: Scene, *, is_lag_awaited: bool = True) -> Facts:
+    """Gather all evidence. The run must be quiet: nothing here is read at one instant.
+
+    Until Kafka has been read to its end may take as long as a killed worker's place in the group is kept: some 10 s.
+    """
     facts = Facts(entries=list(scene.journal.entries), lines=scene.folder.lines(), held_twice=list(scene.held_twice))
     await _read_tables(scene.dsn, facts)
     await _read_locks(scene, facts)
-    facts.lag = await lag.settled(scene)
+    if is_lag_awaited:
+        facts.lag = await lag.settled(scene)
     _read_processes(scene, facts)
     await asyncio.to_thread(_read_logs, scene, facts)
     return facts
@@ -169,12 +176,24 @@ async def _read_tables(dsn: str, facts: Facts) -> None:
 
 
 async def _read_locks(scene: Scene, facts: Facts) -> None:
+    """Keep the locks that are there for a whole TTL: a message about a job that has ended makes one for a moment."""
+    deadline = time.monotonic() + scene.ttl_s
+    facts.locks = await _look_at_locks(scene, facts)
+    while facts.locks and time.monotonic() < deadline:
+        await asyncio.sleep(AGAIN_S)
+        again = {(lock.job_id, lock.claim_id) for lock in await _look_at_locks(scene, facts)}
+        facts.locks = [lock for lock in facts.locks if (lock.job_id, lock.claim_id) in again]
+
+
+async def _look_at_locks(scene: Scene, facts: Facts) -> list[Lock]:
+    found: list[Lock] = []
     async with redis.from_url(scene.stores.redis.url) as client:
         async for key in client.scan_iter(match="relay:lock:*"):
             owner, ttl_ms = await client.get(key), await client.pttl(key)
             job_id = int(key.rpartition(b":")[2])
-            if isinstance(owner, bytes) and job_id in facts.jobs:
-                facts.locks.append(Lock(job_id, owner.decode(), ttl_ms))
+            if isinstance(owner, bytes) and job_id in facts.jobs and ttl_ms != GONE:
+                found.append(Lock(job_id, owner.decode(), ttl_ms))
+    return found
 
 
 def _read_processes(scene: Scene, facts: Facts) -> None:

@@ -178,8 +178,9 @@ class Fleet:
 
     async def end(self) -> None:
         """Leave nothing of it."""
-        for place in self.all:
-            await place.end()
+        async with asyncio.TaskGroup() as group:
+            for place in self.all:
+                group.create_task(place.end())
 
 
 async def make_place(

@@ -65,9 +65,9 @@ class Stage:
 
         await until(look, within_s=within_s, what="the end of all jobs")
 
-    async def violations(self, *, within_s: float = 0.0) -> dict[str, list[str]]:
+    async def violations(self, *, within_s: float = 0.0, is_lag_awaited: bool = False) -> dict[str, list[str]]:
         """Wait until it is quiet (`within_s`: no longer than that), and check all invariants."""
-        return await quiet.check(self.scene, within_s=within_s)
+        return await quiet.check(self.scene, within_s=within_s, is_lag_awaited=is_lag_awaited)
 
     def busiest(self) -> Place:
         """The worker that runs the most jobs."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BEGAN = datetime(2030, 1, 1, tzinfo=UTC)
 CLAIM = "claim-1"
 ORDER = Order("tag", "plain", 1)
-GIVE_UP_S = 6.0  # what can't end needs no patience
+GIVE_UP_S = 3.0  # what can't end needs no patience
 
 
 def at(seconds: float) -> datetime:
@@ -195,7 +195,7 @@ async def test_it_goes_red_without_the_fence(stage: Stages) -> None:
 @pytest.mark.asyncio(loop_scope="session")
 async def test_it_goes_red_without_renewal(stage: Stages) -> None:
     async with stage(without="renewal") as on:
-        await on.submit(2, kinds={"long": 1}, long_s=10.0)
+        await on.submit(2, kinds={"long": 1}, long_s=7.0)
         await on.scene.said("overlap")
 
         found = await on.violations(within_s=GIVE_UP_S)
@@ -206,7 +206,7 @@ async def test_it_goes_red_without_renewal(stage: Stages) -> None:
 @pytest.mark.asyncio(loop_scope="session")
 async def test_it_goes_red_without_the_guard(stage: Stages) -> None:
     async with stage(without="guard") as on:
-        await on.submit(8, kinds={"long": 1}, long_s=12.0)
+        await on.submit(8, kinds={"long": 1}, long_s=8.0)
         starts = await on.scene.started(8)
         place = next(each for each in on.scene.fleet.works if each.worker_pid == starts[0].worker_pid)
         place.hold()

