@@ -23,10 +23,14 @@ from relay import log
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
+    from aiokafka import AIOKafkaConsumer
+
 PARTITIONS: Final = 32
 CALL_TIMEOUT_S: Final = 10.0
+_HURRY_S = 1.0
 _COPIES = 3
 _EXISTS = 36
+_CREATE_PARTITIONS = 37  # a request that every Kafka knows
 _REQUEST_TIMEOUT_MS = 10_000
 
 _log = log.get(__name__)
@@ -60,6 +64,13 @@ class KafkaSettings(Protocol):
     @property
     def kafka_ca_file(self) -> str | None:
         """Certificates to trust, with SSL; None: the system's."""
+
+
+class Client(Protocol):
+    """Any of aiokafka's clients."""
+
+    async def start(self) -> None:
+        """Connect."""
 
 
 def options(settings: KafkaSettings) -> dict[str, Any]:
@@ -96,21 +107,39 @@ async def ensure_topics(settings: KafkaSettings, names: Collection[str]) -> None
             await _widen(admin, existing)
 
 
-def _new_topic(name: str) -> NewTopic:
-    """Describe a topic with the broker's own replication factor (-1), which aiokafka refuses to be told in so many words."""
-    new = NewTopic(name, PARTITIONS, 1)
-    new.replication_factor = -1
-    return new
+async def start(client: Client, *, within_s: float) -> None:
+    """Start a client. Raises aiokafka's errors, OSError or TimeoutError.
+
+    aiokafka forgets the connection of a start that is cancelled as the broker is asked for its cluster, and `stop` closes only
+    what is known: so a start that was begun is left a moment to come that far.
+    """
+    starting = asyncio.ensure_future(client.start())
+    try:
+        async with asyncio.timeout(within_s):
+            await asyncio.shield(starting)
+    finally:
+        await asyncio.wait({starting}, timeout=_HURRY_S)
+        starting.cancel()
+        await asyncio.wait({starting})
 
 
 @asynccontextmanager
 async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(**options(settings))
     try:
-        await admin.start()
+        await start(admin, within_s=CALL_TIMEOUT_S)
         yield admin
     finally:
         await admin.close()
+
+
+def wakes_fetches(consumer: AIOKafkaConsumer) -> bool:
+    """Tell whether the broker answers a waiting fetch as soon as there is a message: Kafka does, Tansu doesn't.
+
+    Told by what requests the connected brokers know; aiokafka has no public way to ask.
+    """
+    connections = consumer._client._conns.values()  # noqa: SLF001
+    return any(_CREATE_PARTITIONS in (connection._versions or ()) for connection in connections)  # noqa: SLF001
 
 
 async def _widen(admin: AIOKafkaAdminClient, names: Collection[str]) -> None:

@@ -24,7 +24,7 @@ from aiokafka.errors import ConsumerStoppedError, KafkaError
 
 from relay import log
 from relay.bus import messages
-from relay.bus.member import FETCH_WAIT_MS, IDLE_FETCH_WAIT_MS, STOP_S, Member
+from relay.bus.member import STOP_S, Member
 from relay.bus.messages import BadMessage, Message
 from relay.bus.offsets import Offsets
 from relay.model.states import Lane
@@ -179,7 +179,7 @@ class Consumer:
                     self.bad += 1
         self.received += len(found)
         self._heard_at = time.monotonic()
-        member.set_fetch_wait(FETCH_WAIT_MS)
+        member.note_traffic(is_idle=False)
         while len(self._bad) > _MOST_BAD:  # nobody takes them
             self.mark_done([self._bad.popleft()])
 
@@ -225,7 +225,7 @@ class Consumer:
             if member.is_held:
                 started_at = now
             quiet_s = now - max(self._heard_at, started_at)
-            member.set_fetch_wait(IDLE_FETCH_WAIT_MS if quiet_s > _IDLE_S else FETCH_WAIT_MS)
+            member.note_traffic(is_idle=quiet_s > _IDLE_S)
             if self._poll is None and now - self._asked_at > _NO_ROOM_S:
                 member.hold()
                 self._keep(member, await member.poll(1, wait_s=0))

@@ -2,8 +2,9 @@
 
 aiokafka 0.14's traps that live here: pauses are lost at every rebalance, so they are set again when partitions are
 assigned; and a fetch of a broker that does not wake waiting fetches (Tansu) lasts its full `fetch_max_wait_ms`, so that is
-short while messages come, and longer when idle: a fetch over 96 partitions costs 1.6 ms of CPU, 8 % of a core at
-20 ms. Kafka wakes a waiting fetch at once, whatever its wait.
+short there while messages come, and longer when idle: a fetch over 96 partitions costs 1.6 ms of CPU, 8 % of a core at
+20 ms. Kafka wakes a waiting fetch at once; its wait only bounds how long a partition that was just emptied is left out,
+since aiokafka has one fetch at a time on its way.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from relay.bus.connecting import KafkaSettings
     from relay.bus.messages import BadMessage, Message
 
-FETCH_WAIT_MS: Final = 20
-IDLE_FETCH_WAIT_MS: Final = 150
+_BUSY_WAIT_MS = 20
+_IDLE_WAIT_MS = 150
+_WOKEN_WAIT_MS = 100
 _START_S = 60.0  # a join waits for the other members
 STOP_S: Final = 5.0
 _ASK_S = 5.0
@@ -53,13 +55,14 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
         self._topics = topics
         self._on_revoked = on_revoked
         self._lanes: Sequence[list[TopicPartition]] = ()
+        self._wakes_fetches = False
         self._kafka = AIOKafkaConsumer(
             **connecting.options(settings),
             group_id=f"relay-{cluster_id}",
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             max_poll_interval_ms=_FOREVER_MS,  # a stalled event loop misses its heartbeats too; this guard adds nothing
-            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_wait_ms=_BUSY_WAIT_MS,
             max_partition_fetch_bytes=_PARTITION_BYTES,
             metadata_max_age_ms=30_000,
         )
@@ -73,8 +76,9 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
         """Create what topics are missing, and join. Raises aiokafka's errors, OSError or TimeoutError."""
         await connecting.ensure_topics(self._settings, self._topics)
         self._kafka.subscribe(list(self._topics), listener=self)
-        async with asyncio.timeout(_START_S):
-            await self._kafka.start()
+        await connecting.start(self._kafka, within_s=_START_S)
+        self._wakes_fetches = connecting.wakes_fetches(self._kafka)
+        self.note_traffic(is_idle=False)
 
     async def stop(self, *, within_s: float = STOP_S) -> None:
         """Leave the group. Safe to repeat."""
@@ -101,8 +105,9 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
         self.is_held = False
         self._kafka.resume(*self._kafka.assignment())
 
-    def set_fetch_wait(self, wait_ms: int) -> None:
-        """Change how long the broker may hold the next fetches back. aiokafka reads it anew for each fetch."""
+    def note_traffic(self, *, is_idle: bool) -> None:
+        """Fit to it how long the broker may hold the next fetches back. aiokafka reads that anew for each fetch."""
+        wait_ms = _WOKEN_WAIT_MS if self._wakes_fetches else _IDLE_WAIT_MS if is_idle else _BUSY_WAIT_MS
         self._kafka._fetcher._fetch_max_wait_ms = wait_ms  # noqa: SLF001 - it has no setter
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:

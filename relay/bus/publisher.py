@@ -112,8 +112,7 @@ class Publisher:
             metadata_max_age_ms=60_000,
         )
         try:
-            async with asyncio.timeout(connecting.CALL_TIMEOUT_S):
-                await producer.start()
+            await connecting.start(producer, within_s=connecting.CALL_TIMEOUT_S)
             _log.info("kafka.connected", role="publisher")
             self.is_up = True
             known: set[str] = set()

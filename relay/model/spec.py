@@ -8,7 +8,8 @@ something is wrong.
 """
 
 import hashlib
-from typing import Annotated, Any, Literal, Self
+from functools import lru_cache
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -45,6 +46,7 @@ from relay.model.times import format_time
 
 _LANES = {lane.label: lane for lane in Lane}
 MAX_LABELS = 32
+_ALIKE_CHARS = 4000  # of the texts that are kept, so that 128 of them stay small
 _UNNAMED: Any = None  # stands for "no name given" until the validator has put one there
 _NAME_SCHEMA = WithJsonSchema({"type": "string", "maxLength": MAX_NAME})
 
@@ -168,20 +170,27 @@ class JobSpec(Part):
         """Give the SHA-256 of the normalised text: equal for two bodies that ask for the same."""
         return hashlib.sha256(self.normalised_json().encode()).digest()
 
-    @classmethod
-    def from_normalised(cls, text: str) -> Self:
-        """Read a normalised spec back, as the database has it (jsonb may have reordered its keys).
+    @staticmethod
+    def from_normalised(text: str) -> "JobSpec":
+        """Read a normalised spec back, as the database has it.
+
+        Equal texts may give the same object: it is frozen, and a queue's jobs are often alike.
 
         Raises:
             InvalidSpec: it is not one, so someone else wrote it.
 
         """
-        try:
-            return cls.__pydantic_validator__.validate_json(text)  # type: ignore[no-any-return]
-        except ValidationError as error:
-            raise faults.refusal(faults.explain(error, None, path="", keys=_KEYS)) from None
+        return _read_alike(text) if len(text) <= _ALIKE_CHARS else _read(text)
 
 
+def _read(text: str) -> JobSpec:
+    try:
+        return JobSpec.__pydantic_validator__.validate_json(text)  # type: ignore[no-any-return]
+    except ValidationError as error:
+        raise faults.refusal(faults.explain(error, None, path="", keys=_KEYS)) from None
+
+
+_read_alike = lru_cache(128)(_read)
 _KEYS = {
     "": tuple(JobSpec.model_fields),
     "payload": tuple(Payload.model_fields),

@@ -34,7 +34,7 @@ PIPE_VARIABLE = "_RELAY_GUARD_FD"  # not RELAY_…: it is no setting, and unknow
 
 _FORWARDED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _PIPE_BYTES = 1 << 18  # renewals of 4,000 claims, or messages of a second
-_LULL_MS = 5  # lets messages gather: at 2,000 jobs a second one wake-up takes 30 of them
+_LULL_MS = 20  # lets messages gather: at 1,000 jobs a second one wake-up takes 60 of them; the worker's death ends it
 _LOOK_MS = 1000  # poll's clock stands still while the machine sleeps, the deadlines' does not
 _GIVE_UP_S = (
     10.0  # on what is stuck in the kernel when the worker is dead: its SIGKILL is pending, it runs no more code

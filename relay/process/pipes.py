@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from relay.process.poller import Poller
+
     Sink = Callable[[int, bytes], None]
 
 _READ_BYTES = 64 << 10
@@ -23,16 +25,16 @@ _TURNS = 64  # reads in a row at the end: more than a pipe holds
 class Reader:
     """Reads one pipe into `sink(stream, chunk)` until its end or `close`."""
 
-    __slots__ = ("_loop", "_on_closed", "_sink", "fd", "stream")
+    __slots__ = ("_on_closed", "_poller", "_sink", "fd", "stream")
 
-    def __init__(self, fd: int, stream: int, sink: Sink, on_closed: Callable[[], None]) -> None:
+    def __init__(self, fd: int, stream: int, sink: Sink, *, poller: Poller, on_closed: Callable[[], None]) -> None:
         self.fd = fd
         self.stream = stream
         self._sink = sink
         self._on_closed: Callable[[], None] | None = on_closed
-        self._loop = asyncio.get_running_loop()
+        self._poller = poller
         os.set_blocking(fd, False)
-        self._loop.add_reader(fd, self.read)
+        poller.add(fd, self.read)
 
     def read(self) -> bool:
         """Read once. False: there is nothing more for now, or at all."""
@@ -49,7 +51,7 @@ class Reader:
     def close(self) -> None:
         """Stop reading. Idempotent."""
         if self.fd >= 0:
-            self._loop.remove_reader(self.fd)
+            self._poller.remove(self.fd)
             os.close(self.fd)
             self.fd = -1
             on_closed, self._on_closed = self._on_closed, None  # no cycle is left for the garbage collector
@@ -60,7 +62,7 @@ class Reader:
 class Pipes:
     """The two pipes of one child: `stdout` and `stderr` are its ends, ours are read from the start."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, poller: Poller) -> None:
         self._open = 2
         self._ended: asyncio.Future[None] | None = None
         out, self.stdout = os.pipe2(os.O_CLOEXEC)
@@ -70,7 +72,10 @@ class Pipes:
             os.close(out)
             os.close(self.stdout)
             raise
-        self._readers = (Reader(out, 1, sink, self._note_end), Reader(err, 2, sink, self._note_end))
+        self._readers = (
+            Reader(out, 1, sink, poller=poller, on_closed=self._note_end),
+            Reader(err, 2, sink, poller=poller, on_closed=self._note_end),
+        )
 
     def close_child_ends(self) -> None:
         """Close the child's ends in this process, so that the pipes end with the job. Idempotent."""

@@ -120,7 +120,7 @@ class Execution:
         self._child.signal_group(signal.SIGKILL)  # what left the group is found once the main process is gone
 
     async def _execute(self) -> None:
-        pipes, feed = Pipes(self._output.add), None
+        pipes, feed = Pipes(self._output.add, self._orphans.watcher.poller), None
         try:
             if self._command.stdin is not None and not isinstance(self._command.stdin, str):
                 feed = stdin.Feed()

@@ -14,9 +14,11 @@ import contextlib
 import os
 import signal
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.process import tree
+from relay.process.poller import Poller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -83,11 +85,15 @@ class Child:
 
 
 class Watcher(asyncio.PidfdChildWatcher):
-    """Watches the children of one event loop, which runs in the main thread. `pids` are those not reaped yet."""
+    """Watches the children of one event loop, which runs in the main thread. `pids` are those not reaped yet.
+
+    `poller` watches their pidfds, and is there for their pipes too.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._events: asyncio.AbstractEventLoop | None = loop
+        self.poller = Poller(loop)
         self._children: dict[int, tuple[int, Child | None, Callback, tuple[object, ...]]] = {}
         self._expected: Child | None = None
 
@@ -130,25 +136,24 @@ class Watcher(asyncio.PidfdChildWatcher):
         return self._events is not None and self._events.is_running()
 
     def attach_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Let go of all children, and serve another loop; None: none."""
-        for pidfd, *_ in self._children.values():
-            if self._events is not None:
-                self._events.remove_reader(pidfd)
-            os.close(pidfd)
-        self._children.clear()
-        self._events = loop
+        """Let go of all children when another loop, or none, follows: this watcher serves no second one."""
+        if loop is not self._events:
+            self.close()
 
     def close(self) -> None:
         """Let go of all children."""
-        self.attach_loop(None)
+        self.poller.close()
+        for pidfd, *_ in self._children.values():
+            os.close(pidfd)
+        self._children.clear()
+        self._events = None
 
     def add_child_handler(self, pid: int, callback: Callback, *args: object) -> None:
         """Watch a child that was just forked."""
         child, self._expected = self._expected, None
-        assert self._events is not None
         pidfd = os.pidfd_open(pid)
         self._children[pid] = pidfd, child, callback, args
-        self._events.add_reader(pidfd, self._reap, pid)
+        self.poller.add(pidfd, partial(self._reap, pid))
         if child is not None:
             child.be_born(pid)
 
@@ -157,8 +162,7 @@ class Watcher(asyncio.PidfdChildWatcher):
         known = self._children.pop(pid, None)
         if known is None:
             return False
-        if self._events is not None:
-            self._events.remove_reader(known[0])
+        self.poller.remove(known[0])
         os.close(known[0])
         return True
 
@@ -170,8 +174,7 @@ class Watcher(asyncio.PidfdChildWatcher):
             returncode, cpu_s = -signal.SIGKILL, 0.0
         has_group = tree.group_exists(pid)
         pidfd, child, callback, args = self._children.pop(pid)
-        assert self._events is not None
-        self._events.remove_reader(pidfd)
+        self.poller.remove(pidfd)
         os.close(pidfd)
         if child is not None:
             child.end(Exit(returncode, cpu_s, has_group))

@@ -26,7 +26,7 @@ from relay.worker.roster import Claim, Phase
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from relay.config import Settings
     from relay.process.link import GuardLink
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from relay.worker.shipper import Shipper
 
 _log = log.get(__name__)
+_NO_STDIN = contextlib.nullcontext(None)
 
 
 class Attempts:
@@ -90,7 +91,7 @@ class Attempts:
         facts = claim.facts
         claim.grace_s = spec.payload.kill_grace
         claim.output = output.Output(limit_bytes=spec.payload.limits.output, on_data=lambda: self._shipper.mark(claim))
-        async with contextlib.AsyncExitStack() as stack:
+        async with self._stdin(claim, spec) as stdin:
             command = command_for(
                 spec,
                 job_id=facts.job_id,
@@ -101,7 +102,7 @@ class Attempts:
                 parent=_parent(claim),
                 run_as=self._settings.run_as,
                 allowed_commands=self._settings.allowed_commands,
-                stdin=await self._stdin(claim, spec, stack),
+                stdin=stdin,
             )
             claim.execution = run.Execution(
                 command,
@@ -129,13 +130,13 @@ class Attempts:
         cgroup = claim.execution.cgroup if claim.execution is not None else None
         self._link.started(claim.facts.claim_id, pid, start, cgroup=cgroup)
 
-    async def _stdin(
-        self, claim: Claim, spec: JobSpec, stack: contextlib.AsyncExitStack
-    ) -> AsyncIterator[bytes] | None:
+    def _stdin(
+        self, claim: Claim, spec: JobSpec
+    ) -> contextlib.AbstractAsyncContextManager[AsyncGenerator[bytes, None] | None]:
+        """Open the parent's output, for a spec that reads it."""
         if not spec.payload.reads_parent_stdout or claim.facts.parent_id is None:
-            return None
-        chunks = self._parent_output.stream(claim.facts.parent_id, claim.facts.parent_attempt)
-        return await stack.enter_async_context(contextlib.aclosing(chunks))
+            return _NO_STDIN
+        return contextlib.aclosing(self._parent_output.stream(claim.facts.parent_id, claim.facts.parent_attempt))
 
     async def _finish(self, claim: Claim, spec: JobSpec | None, result: Result) -> None:
         facts = claim.facts
