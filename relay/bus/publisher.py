@@ -2,7 +2,8 @@
 
 `publish` only appends to a bounded buffer. One task sends what has gathered while the last batch was on its way: when
 idle, a job leaves at once (linger 0); when busy, thousands share a request. Partitions are taken in turn, and the group's
-assignor deals partitions in turn, so consecutive jobs go to different workers.
+assignor deals partitions in turn, so consecutive jobs go to different workers; under a stream of jobs, several consecutive
+ones share a partition, since each partition of a request costs Kafka as much as a dozen messages.
 
 acks=all, no idempotence and no transactions: claims make duplicates harmless, and both have wedged producers for good
 (aiokafka#1017). After any failure the producer is thrown away and made anew, and what it could not send is dropped and
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 from collections import defaultdict, deque
 from itertools import islice
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 _BUFFER = 100_000  # jobs
 _BATCH = 4_096  # jobs a round
 _MAX_BATCH_BYTES = 256 * 1024
+_STREAM_S = 0.05  # rounds that follow each other faster are a stream
+_SHARE = 8  # jobs of a stream that share a partition
 _DELIVERY_S = 12.0  # past the request timeout
 _CLOSE_S = 3.0
 _RETRY_S = (0.2, 5.0)
@@ -54,6 +58,7 @@ class Publisher:
         self._wake = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
+        self._sent_at = -math.inf
         self._turn = random.randrange(connecting.PARTITIONS)  # noqa: S311 - spreads publishers, no secret
         self._task: asyncio.Task[None] | None = None
 
@@ -144,6 +149,7 @@ class Publisher:
             self.dropped += len(refs)
             raise
         self.sent += len(refs)
+        self._sent_at = asyncio.get_running_loop().time()
 
     async def _learn(self, producer: AIOKafkaProducer, known: set[str], names: Sequence[str]) -> None:
         """Create topics that are used for the first time, and wait until the producer knows them."""
@@ -168,10 +174,12 @@ class Publisher:
         """
         async with asyncio.timeout(connecting.CALL_TIMEOUT_S):
             partitions = len(await producer.partitions_for(name))
-        first, self._turn = self._turn, self._turn + len(refs)
-        for nth in range(min(partitions, len(refs))):
+        is_stream = asyncio.get_running_loop().time() - self._sent_at < _STREAM_S
+        taken = min(partitions, -(-len(refs) // _SHARE) if is_stream else len(refs))
+        first, self._turn = self._turn, self._turn + taken
+        for nth in range(taken):
             batch = producer.create_batch()
-            for ref in islice(refs, nth, None, partitions):
+            for ref in islice(refs, nth, None, taken):
                 batch.append(timestamp=None, key=None, value=messages.encode(ref.id))
             deliveries.append(await producer.send_batch(batch, name, partition=(first + nth) % partitions))
 

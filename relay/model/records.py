@@ -12,6 +12,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from pydantic_core import to_json
+
 from relay.model.times import format_time
 
 if TYPE_CHECKING:
@@ -78,10 +80,10 @@ class Job:
 
     def as_json_text(self, *, attempts: Sequence[Attempt] | None = None) -> str:
         """Give `as_json` as text, without parsing the spec."""
-        head = json.dumps(self._head(), ensure_ascii=False, separators=(",", ":"))
+        head = to_json(self._head()).decode()
         tail = ""
         if attempts is not None:
-            rows = json.dumps([attempt.as_json() for attempt in attempts], ensure_ascii=False, separators=(",", ":"))
+            rows = to_json([attempt.as_json() for attempt in attempts]).decode()
             tail = f',"attempts":{rows}'
         return f'{head[:-1]},"spec":{self.spec}{tail}}}'
 

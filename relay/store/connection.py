@@ -12,6 +12,7 @@ whether the commit took place: callers that must know look again.
 from __future__ import annotations
 
 import asyncio
+import functools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
@@ -29,6 +30,8 @@ Record: TypeAlias = asyncpg.Record
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
+AUTO: Final = "auto"
+GENERIC: Final = "force_generic_plan"
 CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 35.0  # past the server's statement_timeout: only a silent network gets here
 
@@ -56,14 +59,18 @@ class DatabaseSettings(Protocol):
         """The address of the database, with its password."""
 
 
-async def open_pool(settings: DatabaseSettings, *, application: str, size: int) -> Pool:
-    """Make a pool of at most `size` connections; it connects when a connection is first asked for."""
+async def open_pool(settings: DatabaseSettings, *, application: str, size: int, plans: str = AUTO) -> Pool:
+    """Make a pool of at most `size` connections; it connects when a connection is first asked for.
+
+    `plans` GENERIC: each statement is planned once, for any values. For a pool that lists nothing by a user's filters: left to
+    itself, PostgreSQL plans claims of a few jobs anew each time, which costs twice as much as running them.
+    """
     return await asyncpg.create_pool(
         settings.db_dsn,
         min_size=0,
         max_size=size,
         max_queries=1_000_000,
-        init=set_session,
+        init=functools.partial(set_session, plans=plans),
         reset=_keep_session,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
@@ -72,9 +79,9 @@ async def open_pool(settings: DatabaseSettings, *, application: str, size: int) 
     )
 
 
-async def set_session(conn: Connection) -> None:
-    """Set the session's timeouts. A pool does it once per connection."""
-    await conn.fetchrow(queries.text("set_session"))
+async def set_session(conn: Connection, *, plans: str = AUTO) -> None:
+    """Set the session's timeouts and its way to plan. A pool does it once per connection."""
+    await conn.fetchrow(queries.text("set_session"), plans)
 
 
 async def _keep_session(_conn: Connection) -> None:

@@ -17,7 +17,7 @@ from relay.bus import Consumer, Publisher
 from relay.lease import Leases
 from relay.model.results import Ending
 from relay.store import cluster, migrate, workers
-from relay.store.connection import Pool, connection, open_pool
+from relay.store.connection import GENERIC, Pool, connection, open_pool
 from relay.worker import feeds, identity
 from relay.worker.drain import Drain
 from relay.worker.heart import Forgotten
@@ -66,8 +66,8 @@ async def run(settings: Settings, link: GuardLink) -> int:
 
 @contextlib.asynccontextmanager
 async def _open_pools(settings: Settings) -> AsyncIterator[tuple[Pool, Pool]]:
-    pool = await open_pool(settings, application="relay work", size=POOL)
-    heart_pool = await open_pool(settings, application="relay work heart", size=HEART_POOL)
+    pool = await open_pool(settings, application="relay work", size=POOL, plans=GENERIC)
+    heart_pool = await open_pool(settings, application="relay work heart", size=HEART_POOL, plans=GENERIC)
     try:
         yield pool, heart_pool
     finally:
