@@ -1,6 +1,7 @@
 """Fixtures that all tests share: servers, a fresh database, settings, a pool, whole clusters.
 
-`stack` lasts for the session and starts on first use; a test that needs no server starts none.
+`stack` lasts for the session and starts on first use; a test that needs no server starts none. `--stack=apache` has another Kafka
+and Redis, but the same PostgreSQL: it runs the tests whose fixtures reach Kafka or Redis, and no others a second time.
 """
 
 from __future__ import annotations
@@ -21,9 +22,27 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
 
+# What reaches Kafka or Redis: the stack's own, or a test's.
+OTHER_SERVERS = {"cluster", "kafka", "own_kafka", "own_redis", "relay", "server", "stage"}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stack", choices=stacks.NAMES, default="embedded", help="the servers to test against")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what would be the same again."""
+    if config.getoption("--stack") == "apache":
+        again = [item for item in items if _differs_on_apache(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(again)])
+        items[:] = again
+
+
+def _differs_on_apache(item: pytest.Item) -> bool:
+    if item.path.parent.name not in {"unit", "integration", "e2e"}:
+        return True
+    used = set(getattr(item, "fixturenames", ()))
+    return bool(used & OTHER_SERVERS) and item.get_closest_marker("once") is None
 
 
 @pytest.fixture(scope="session")

@@ -103,10 +103,10 @@ class Call:
         body = await bodies.read(self.request, limit_bytes=limit_bytes or self.parts.settings.max_body_bytes)
         return jsontext.parse_json(body)
 
-    async def optional_object(self) -> dict[str, object]:
-        """Read the body as a JSON object; no body at all is an empty one."""
+    async def json_object(self) -> dict[str, object]:
+        """Read the body as a JSON object."""
         if not self.request.body_exists:
-            return {}
+            raise errors.BadRequest("a body is needed: a JSON object, such as {}")
         value = await self.json()
         if not isinstance(value, dict):
             raise errors.BadRequest("the body must be a JSON object")

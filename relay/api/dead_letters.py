@@ -1,6 +1,7 @@
 """The dead letters: list them, send them round again, or purge them.
 
-The two POSTs take the list filters as JSON, and `dry_run` to count only. They work in chunks that are each committed;
+The two POSTs take the list filters as JSON, and `dry_run` to count only. A body is required: that all dead letters are meant
+is said with `{}`, not by forgetting it. They work in chunks that are each committed;
 a cut call has done some of them, and calling again does the rest.
 """
 
@@ -72,7 +73,7 @@ async def purge_dead(call: Call) -> web.Response:
 
 async def _read_body(call: Call) -> tuple[Filters, bool]:
     call.no_query()
-    given = await call.optional_object()
+    given = await call.json_object()
     is_dry = given.pop("dry_run", False)
     query = Query.of_object(given)
     if not isinstance(is_dry, bool):

@@ -18,6 +18,7 @@ from aiohttp import web
 from pydantic_core import to_json
 
 from relay import errors
+from relay.api import accept as accepting
 from relay.api import answers, streams
 from relay.api.query import BadQuery
 from relay.model.records import STDERR, STDOUT
@@ -77,11 +78,11 @@ def _stream(word: str) -> int:
 
 def _choose(accept: str, *, is_followed: bool) -> str:
     """Choose the form of the answer; without a wish it is text, and when following events."""
-    ranges = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
-    wished = next((kind for kind in ranges if kind in {_TEXT, _JSON, _EVENTS}), None)
+    offered = (_TEXT, _JSON, _EVENTS)
     if not is_followed:
-        return wished or _TEXT
-    if wished not in {None, _EVENTS}:
+        return accepting.choose(accept, offered) or _TEXT
+    weights = accepting.weights(accept, offered)
+    if weights and not weights.get(_EVENTS):
         raise BadQuery("follow=true answers text/event-stream: send 'Accept: text/event-stream'")
     return _EVENTS
 

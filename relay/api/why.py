@@ -54,6 +54,8 @@ def sentence(facts: Circumstances, *, is_kafka_up: bool) -> str:
 
 
 def _pending(facts: Circumstances, *, is_kafka_up: bool) -> str:
+    if facts.expires_at is not None and facts.expires_at <= facts.now and facts.attempt == 0:
+        return f"It expired: it had not started by {_at(facts.expires_at)}, and is about to be DEAD."
     if facts.run_at > facts.now:
         return f"It is due at {_at(facts.run_at)}, in {_left(facts, facts.run_at)}."
     if facts.holder_id is not None:

@@ -72,6 +72,8 @@ class Consumer:
         self._is_joined = asyncio.Event()
         self._is_dirty = asyncio.Event()
         self._must_end = asyncio.Event()
+        self._committing = asyncio.Lock()
+        self._is_told_down = False
         self._is_over = asyncio.Event()
         self._is_over.set()
         self._is_closing = False
@@ -96,8 +98,7 @@ class Consumer:
                     reason = repr(error)
                 if self._is_closing:
                     return
-                if self.is_up or not self.rebuilt:
-                    _log.warning("kafka.unreachable", role="consumer", reason=reason)
+                self._tell_down(reason)
                 pause_s = _RETRY_S[0] if self.is_up else min(pause_s * 2, _RETRY_S[1])
                 self.is_up = False
                 self.rebuilt += 1
@@ -191,7 +192,7 @@ class Consumer:
         member = Member(self._settings, self._cluster_id, topics=self._topics, on_revoked=self._forget)
         try:
             await member.start()
-            _log.info("kafka.connected", role="consumer", partitions=len(member.assignment))
+            self._tell_up(member)
             async with asyncio.TaskGroup() as tasks:
                 self._member, self._tasks = member, tasks
                 committing = tasks.create_task(self._commit_always(member))
@@ -201,7 +202,8 @@ class Consumer:
                 finally:
                     self._member = self._tasks = None
                     self._is_joined.clear()
-                    committing.cancel()
+                    async with self._committing:  # a commit that is cut short goes on in aiokafka, and fails unheard
+                        committing.cancel()
                     await self._commit(member)
                     await member.stop()
                     if self._poll is not None:
@@ -209,6 +211,15 @@ class Consumer:
         finally:
             await member.stop(within_s=_HURRY_S if self._is_closing else STOP_S)
             await self._forget(None)
+
+    def _tell_down(self, reason: str) -> None:
+        if not self._is_told_down:  # once per outage
+            _log.warning("kafka.unreachable", role="consumer", reason=reason)
+        self._is_told_down = True
+
+    def _tell_up(self, member: Member) -> None:
+        _log.info("kafka.connected", role="consumer", partitions=len(member.assignment))
+        self._is_told_down = False
 
     async def _watch(self, member: Member) -> str:
         """Look after a member; return why it must end."""
@@ -222,6 +233,10 @@ class Consumer:
                     return "it was closed, or polling failed"
             now = time.monotonic()
             self.is_up = await self._is_answering(member, now)
+            if not self.is_up:
+                self._tell_down("no answers")
+            elif self._is_told_down:
+                self._tell_up(member)
             if member.is_held:
                 started_at = now
             quiet_s = now - max(self._heard_at, started_at)
@@ -265,14 +280,15 @@ class Consumer:
                 self._is_dirty.set()
 
     async def _commit(self, member: Member) -> bool:
-        offsets = self._offsets.take()
-        try:
-            await member.commit(offsets)
-        except _OUTAGES as error:
-            _log.debug("offsets.not_committed", partitions=len(offsets), error=repr(error))
-            self._offsets.put_back(offsets)
-            return False
-        return True
+        async with self._committing:
+            offsets = self._offsets.take()
+            try:
+                await member.commit(offsets)
+            except _OUTAGES as error:
+                _log.debug("offsets.not_committed", partitions=len(offsets), error=repr(error))
+                self._offsets.put_back(offsets)
+                return False
+            return True
 
     async def _forget(self, revoked: Collection[TopicPartition] | None) -> None:
         """Commit and drop what belongs to these partitions (None: all): other members will see what is not done."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _BUSY_WAIT_MS = 20
 _IDLE_WAIT_MS = 150
 _WOKEN_WAIT_MS = 100
+_SESSION_MS = 10_000
 _START_S = 60.0  # a join waits for the other members
 STOP_S: Final = 5.0
 _ASK_S = 5.0
@@ -59,6 +60,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
         self._kafka = AIOKafkaConsumer(
             **connecting.options(settings),
             group_id=f"relay-{cluster_id}",
+            session_timeout_ms=_SESSION_MS,
+            heartbeat_interval_ms=_SESSION_MS * 3 // 10,
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             max_poll_interval_ms=_FOREVER_MS,  # a stalled event loop misses its heartbeats too; this guard adds nothing

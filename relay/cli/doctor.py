@@ -79,7 +79,14 @@ def _shown(variable: Variable, loaded: Settings) -> str:
         return sizes.format_size(value)
     if isinstance(value, (tuple, frozenset)):
         return ",".join(sorted(value) if isinstance(value, frozenset) else value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return _switch(variable, is_on=value) if isinstance(value, bool) else str(value)
+
+
+def _switch(variable: Variable, *, is_on: bool) -> str:
+    """A switch in its variable's own words: `on` and `off` where its default is one of them, else `true` and `false`."""
+    if variable.default in {"on", "off"}:
+        return "on" if is_on else "off"
+    return "true" if is_on else "false"
 
 
 async def _check_all(loaded: Settings) -> list[Finding]:

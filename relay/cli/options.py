@@ -23,9 +23,23 @@ Callback: TypeAlias = "Callable[..., Any]"
 
 
 def identifier(value: str) -> int:
-    """An id. What can't be one names nothing that exists, so it is 'not found' rather than bad usage."""
+    """A job's id. What can't be one names nothing that exists, so it is 'not found' rather than bad usage."""
+    return _number(value, seen_in="relay list")
+
+
+def token_identifier(value: str) -> int:
+    """As `identifier`, of a token."""
+    return _number(value, seen_in="relay token list")
+
+
+def worker_identifier(value: str) -> int:
+    """As `identifier`, of a worker."""
+    return _number(value, seen_in="relay worker list")
+
+
+def _number(value: str, *, seen_in: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) <= 19):
-        raise NotFound(f"there is no {value[:40]!r}: ids are whole numbers (see 'relay list')")
+        raise NotFound(f"there is no {value[:40]!r}: ids are whole numbers (see '{seen_in}')")
     return int(value)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from relay.cli import database, render, settings, tables, terminal
-from relay.cli.options import duration, identifier, output_option
+from relay.cli.options import duration, output_option, token_identifier
 from relay.cli.tables import Column
 from relay.errors import NotFound
 
@@ -59,7 +59,7 @@ def list_tokens(output: str, **flags: object) -> None:
 
 
 @token.command()
-@click.argument("token_id", metavar="ID", type=identifier)
+@click.argument("token_id", metavar="ID", type=token_identifier)
 @settings.options("token")
 def revoke(token_id: int, **flags: object) -> None:
     """Revoke a token: it stops working at once."""

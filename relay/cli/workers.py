@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from relay.cli import render, tables, terminal
-from relay.cli.options import api_command, identifier, output_option
+from relay.cli.options import api_command, output_option, worker_identifier
 
 if TYPE_CHECKING:
     from relay.client import Client
@@ -33,7 +33,7 @@ async def list_workers(client: Client, *, output: str) -> None:
 
 
 @worker.command()
-@click.argument("worker_id", metavar="ID", type=identifier)
+@click.argument("worker_id", metavar="ID", type=worker_identifier)
 @api_command
 async def drain(client: Client, worker_id: int) -> None:
     """Let a worker end: it claims no more, and its running jobs may finish."""

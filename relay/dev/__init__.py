@@ -44,6 +44,7 @@ def run(*, workers: int, data: Path | None, command: Sequence[str], verbose: boo
             environ=os.environ,
             writer=writer,
             say=_say if verbose or not command else _say_nothing,
+            complain=_say,
             announce=lambda state: _announce(state, owned),
         )
         return asyncio.run(session.run(plan))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 from relay import errors
 from relay.client import Client
 from relay.dev.roles import DRAIN_S
-from relay.model import exits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +43,10 @@ async def probe(state: DevState, *, queue: str) -> int:
         return job["id"]
 
 
-async def run(state: DevState, command: Sequence[str], *, queue: str, writer: Writer, interrupts: Interrupts) -> int:
-    """Run the command as a job, hand its output on, and answer its exit code; a signal cancels it."""
+async def run(
+    state: DevState, command: Sequence[str], *, queue: str, writer: Writer, interrupts: Interrupts
+) -> Job | None:
+    """Run the command as a job and hand its output on: the job as it ended. None: a signal came, and it was cancelled."""
     spec = {"queue": queue, "max_retries": 0, "payload": {"command": command[0], "args": list(command[1:])}}
     async with Client(state.api, state.token) as client, asyncio.TaskGroup() as group:
         job = await client.submit(spec)
@@ -55,8 +56,16 @@ async def run(state: DevState, command: Sequence[str], *, queue: str, writer: Wr
         signalled.cancel()
         if not following.done():
             await _cancel(client, job["id"], following, interrupts)
-            return interrupts.exit_code
-        return exits.exit_code_of(following.result())
+            return None
+        return following.result()
+
+
+def surprise(job: Job) -> str | None:
+    """What neither the job's output nor its exit code says: that it could not start, or that Relay ended it. None: nothing."""
+    found = [attempt["error"] for attempt in job.get("attempts", ()) if attempt["error"]]
+    if job["reason"] == "start_error" and found:
+        return f"the command could not start: {found[-1]}"
+    return None if job["reason"] in {None, "exit", "signal"} else f"the command was ended: {job['reason']}"
 
 
 async def _follow(client: Client, job_id: int, writer: Writer) -> Job:

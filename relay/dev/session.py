@@ -15,6 +15,7 @@ from relay.config import local
 from relay.dev import database, job, roles, servers
 from relay.dev.interrupts import Interrupts
 from relay.dev.supervisor import Supervisor
+from relay.model import exits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,10 @@ STATE = "dev.json"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one run is to do. `command` empty: serve until a signal comes. `environ`: of the user."""
+    """What one run is to do. `command` empty: serve until a signal comes. `environ`: of the user.
+
+    `say` is talk, which may be unwanted; `complain` says what the user must know.
+    """
 
     folder: Path
     workers: int
@@ -38,6 +42,7 @@ class Plan:
     environ: Mapping[str, str] = field(repr=False)
     writer: job.Writer
     say: Callable[[str], None]
+    complain: Callable[[str], None]
     announce: Callable[[DevState], None]
 
 
@@ -84,7 +89,10 @@ async def _use(plan: Plan, state: DevState, supervisor: Supervisor, interrupts: 
         keeping = group.create_task(supervisor.keep())
         if plan.command:
             local.write(plan.folder / STATE, state)
-            code = await job.run(state, plan.command, queue=plan.queue, writer=plan.writer, interrupts=interrupts)
+            ended = await job.run(state, plan.command, queue=plan.queue, writer=plan.writer, interrupts=interrupts)
+            code = interrupts.exit_code if ended is None else exits.exit_code_of(ended)
+            if ended is not None and (surprise := job.surprise(ended)):
+                plan.complain(surprise)
         else:
             code = await _serve(plan, state, interrupts)
         keeping.cancel()

@@ -1,7 +1,7 @@
 """Durations as Go writes them (`300ms`, `90s`, `5m`, `1h30m`), plus `d` for days, or a plain number of seconds.
 
 In memory a duration is a float of seconds, rounded to the microsecond and never from something to nothing (`1ns` must not
-become a timeout of 0, which means none). Up to the limit of 100 years a double holds every microsecond exactly, so
+become a timeout of 0, which means none); what is shorter than a nanosecond, the smallest unit, is refused. Up to the limit of 100 years a double holds every microsecond exactly, so
 `parse_duration(format_duration(s)) == s`: a normalised spec reads back as what it was made from.
 """
 
@@ -13,6 +13,7 @@ from functools import lru_cache
 
 MAX_DURATION_S = 100 * 365 * 86_400.0
 _BEYOND = 1e12
+_SHORTEST_US = 0.999e-3  # a nanosecond, less what its conversion may lose
 _MAX_TEXT = 64  # longer is no duration; it also bounds what the cache holds
 _UNIT_US = {
     "ns": 1e-3,
@@ -33,7 +34,7 @@ def parse_duration(value: object) -> float:
     """Read a duration, in seconds.
 
     Raises:
-        ValueError: it is none, is negative, or is longer than 100 years; the text completes '<name> …'.
+        ValueError: it is none, is negative, is shorter than 1ns or longer than 100 years; the text completes '<name> …'.
 
     """
     if isinstance(value, str):
@@ -73,6 +74,8 @@ def _from_microseconds(microseconds: float) -> float:
         raise ValueError("must not be negative")
     if microseconds > MAX_DURATION_S * 1e6:
         raise ValueError("must be at most 100 years")
+    if 0 < microseconds < _SHORTEST_US:
+        raise ValueError("must be 0 or at least 1ns")
     whole = round(microseconds) or math.ceil(microseconds)
     return whole / 1e6
 

@@ -21,10 +21,15 @@ async def list_workers(conn: Connection) -> list[Worker]:
 
 
 async def request_drain(conn: Connection, worker_id: int, *, actor: str) -> Worker:
-    """Ask a worker to take no more jobs and to end when its last one has. Idempotent. Raises NotFound."""
+    """Ask a worker to take no more jobs and to end when its last one has. Idempotent.
+
+    Raises NotFound, and Conflict for a lost one: nobody would read the request.
+    """
     row = await conn.fetchrow(queries.text("request_drain"), rows.row_id(worker_id), actor)
     if row is None:
         raise errors.NotFound(f"there is no worker {worker_id}")
+    if row["state"] == "lost":
+        raise errors.Conflict(f"worker {worker_id} is lost: it has stopped answering, and has nothing left to drain")
     return _worker(row)
 
 

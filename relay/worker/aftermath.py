@@ -1,8 +1,8 @@
 """The aftermath of a commit: what others should hear about jobs that have ended or come back.
 
 After each batch of finishes: delete the locks in Redis, wake those who wait for the jobs, and pass on the named locks that
-were freed: to this worker itself where it serves the waiter's queue (no message, no detour), else through Kafka. Children
-and released jobs are published. All of it is best effort and gathers while the last round is on its way: a wake-up
+were freed: to this worker itself where it serves the waiter's queue (no message, no detour), else through Kafka. So are
+jobs that come back from a dead worker, whose partitions nobody reads yet. Children and released jobs are published. All of it is best effort and gathers while the last round is on its way: a wake-up
 saves a poll, and what is not published is stolen.
 """
 
@@ -18,7 +18,7 @@ from relay.store import locks
 from relay.store.connection import connection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from relay.bus import Publisher
     from relay.lease import Leases
@@ -75,26 +75,38 @@ class Aftermath:
         changed, self._changed = self._changed, []
         freed, self._freed = self._freed, []
         due, self._due = self._due, []
+        back = {job_id for job_id, _ in ended} if due or freed else set()
         if freed:
-            due += await self._hand_on(freed)
+            due += await self._hand_on(freed, back)
         if due:
-            self._publisher.publish(due)
+            self._publisher.publish([ref for ref in due if ref.id not in back])
         if ended:
             with contextlib.suppress(LeaseUnavailable):  # they end with their TTL
                 await self._leases.release(ended)
+        # A job that comes back is found locked as long as its old claim's lock stands, and then waits to be stolen.
+        again = [ref for ref in due if ref.id in back]
+        if again:
+            self._publisher.publish(self._keep(again))
         if changed:
             await self._leases.publish_wake(CHANGED, changed)
 
-    async def _hand_on(self, freed: Sequence[str]) -> list[JobRef]:
-        """Find who is next for these named locks; keep those of own queues while there is room, return the others."""
+    async def _hand_on(self, freed: Sequence[str], back: Collection[int]) -> list[JobRef]:
+        """Find who is next for these named locks; keep those of own queues while there is room, return the others.
+
+        Those that come `back` themselves are returned too: their claim's own lock still stands.
+        """
         try:
             async with connection(self._pool) as conn:
                 heads = await locks.heads(conn, sorted(set(freed)))
         except errors.Unavailable:
             return []
+        others = self._keep([head for head in heads if head.id not in back])
+        return [*others, *(head for head in heads if head.id in back)]
+
+    def _keep(self, refs: Sequence[JobRef]) -> list[JobRef]:
+        """Have this worker claim those of its own queues, while there is room; return the others."""
         if self.claimer is None:
-            return heads
-        room = self.claimer.room
-        own = [head for head in heads if head.queue in self._queues][:room]
-        self.claimer.want([head.id for head in own], is_first=True)
-        return [head for head in heads if head not in own]
+            return list(refs)
+        own = [ref for ref in refs if ref.queue in self._queues][: self.claimer.room]
+        self.claimer.want([ref.id for ref in own], is_first=True)
+        return [ref for ref in refs if ref not in own]

@@ -70,7 +70,7 @@ class Claimer:
     @property
     def room(self) -> int:
         """How many more jobs may be wanted now: free slots less what waits for them."""
-        return max(0, self._roster.free - len(self._wanted))
+        return 0 if self._is_closing else max(0, self._roster.free - len(self._wanted))
 
     async def wait_room(self) -> None:
         """Wait until there is room."""

@@ -4,6 +4,8 @@
 -- $3 uuid[]     claim ids, one per job, made by the worker
 -- No row for a job: a stale message (run, cancelled, not yet due, its lock taken or waited for by an earlier job), or the
 -- worker's own row is gone. Unique violation: two jobs of one lock were claimed at once; claim them singly.
+-- A lock's first waiter is looked up, not compared with: "no earlier one exists" reads all ten thousand waiters' index entries.
+-- One that has expired holds up nobody, though it is PENDING until maintenance ends it.
 WITH beat AS (
     UPDATE workers
        SET hb_seq = hb_seq + 1,
@@ -21,10 +23,14 @@ WITH beat AS (
        AND (jobs.lock IS NULL OR (
                NOT EXISTS (SELECT FROM jobs AS holder
                             WHERE holder.lock = jobs.lock AND holder.status = 'RUNNING')
-           AND NOT EXISTS (SELECT FROM jobs AS earlier
-                            WHERE earlier.lock = jobs.lock AND earlier.queue = jobs.queue AND earlier.status = 'PENDING'
-                              AND (earlier.lane, earlier.id) < (jobs.lane, jobs.id)
-                              AND earlier.run_at <= clock_timestamp())))
+           AND jobs.id = (SELECT head.id
+                            FROM jobs AS head
+                           WHERE head.lock = jobs.lock AND head.queue = jobs.queue AND head.status = 'PENDING'
+                             AND head.run_at <= clock_timestamp()
+                             AND (head.expires_at IS NULL OR head.started_at IS NOT NULL
+                                  OR head.expires_at > clock_timestamp())
+                           ORDER BY head.lane, head.id
+                           LIMIT 1)))
      ORDER BY jobs.id
        FOR UPDATE OF jobs SKIP LOCKED
 ), claimed AS (

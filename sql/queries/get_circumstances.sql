@@ -1,7 +1,7 @@
 -- All that says why one job is where it is: its state, its last attempt and worker, who holds its lock, and what waits.
 -- $1 bigint  job id
--- No row: there is no such job. Counts of jobs ahead stop at 10,000. A worker listens while it is active and was seen
--- within two of its lease TTLs.
+-- No row: there is no such job. Counts of jobs ahead stop at 10,000, and leave out who has expired. A worker listens while
+-- it is active and was seen within two of its lease TTLs.
 WITH job AS MATERIALIZED (
     SELECT jobs.id, jobs.queue, jobs.lane, jobs.status, jobs.reason, jobs.dispatched, jobs.run_at, jobs.expires_at,
            jobs.attempt, jobs.max_retries, jobs.retries_used, jobs.lock, jobs.worker_id, jobs.cancel_requested_at,
@@ -42,12 +42,14 @@ SELECT job.id, job.queue, job.status, job.reason, job.dispatched, job.run_at, jo
                  WHERE jobs.queue = job.queue AND jobs.status = 'PENDING' AND jobs.lock IS NULL
                    AND jobs.run_at <= (SELECT clock_timestamp())
                    AND (jobs.lane, jobs.run_at, jobs.id) < (job.lane, job.run_at, job.id)
+                   AND (jobs.expires_at IS NULL OR jobs.started_at IS NOT NULL OR jobs.expires_at > clock_timestamp())
                  LIMIT 10000) AS ahead) AS ahead,
        (SELECT count(*)::integer
           FROM (SELECT 1
                   FROM jobs
                  WHERE jobs.lock = job.lock AND jobs.status = 'PENDING' AND jobs.run_at <= clock_timestamp()
                    AND jobs.id <> job.id
+                   AND (jobs.expires_at IS NULL OR jobs.started_at IS NOT NULL OR jobs.expires_at > clock_timestamp())
                    AND (jobs.queue <> job.queue OR (jobs.lane, jobs.id) < (job.lane, job.id))
                  LIMIT 10000) AS ahead) AS ahead_for_lock
   FROM job

@@ -1,4 +1,4 @@
--- Find, for each free named lock, its first waiter if that has been due for a while.
+-- Find, for each free named lock, its first waiter that has not expired, if that has been due for a while.
 -- $1 text[]            queues
 -- $2 double precision  due for at least this many seconds
 -- $3 bigint            at most so many
@@ -11,6 +11,7 @@ SELECT head.id, head.lane
           FROM jobs
          WHERE jobs.lock = named_locks.name AND jobs.queue = queue.name AND jobs.status = 'PENDING'
            AND jobs.run_at <= clock_timestamp()
+           AND (jobs.expires_at IS NULL OR jobs.started_at IS NOT NULL OR jobs.expires_at > clock_timestamp())
          ORDER BY jobs.lane, jobs.id
          LIMIT 1) AS head
  WHERE NOT EXISTS (SELECT FROM jobs AS holder WHERE holder.lock = named_locks.name AND holder.status = 'RUNNING')

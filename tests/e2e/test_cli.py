@@ -8,24 +8,15 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from tests.stack.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests import stack
-    from tests.stack.cluster import Cluster
+    from tests.stack.cluster import Cluster, StartCluster
 
 RELAY = (sys.executable, "-m", "relay")
 ALL_BYTES = bytes(range(256))
-
-
-@pytest.fixture
-async def relay(cluster: stack.StartCluster) -> Cluster:
-    """A server and a worker."""
-    return await cluster()
 
 
 def sh(script: str, **more: Any) -> bytes:
@@ -85,7 +76,7 @@ async def test_submit_prints_ids_and_reading_commands_show_the_job(relay: Cluste
     job = json.loads((await relay.cli("show", job_id, "-o", "json")).stdout)
     assert (job["name"], job["labels"], job["status"]) == ("nightly", {"team": "data", "run": "7"}, "COMPLETED")
     assert (await relay.cli("list", "--label", "team=data", "-o", "name")).stdout.decode() == f"{job_id}\n"
-    assert json.loads((await relay.cli("list", "--status", "dead", "-o", "json")).stdout) == []
+    assert json.loads((await relay.cli("list", "--label", "team=data", "--status", "dead", "-o", "json")).stdout) == []
     listed = (await relay.cli("list")).stdout.decode().splitlines()
     assert listed[0].split() == ["ID", "NAME", "QUEUE", "PRIORITY", "STATUS", "REASON", "RETRIES", "CREATED", "TOOK"]
     assert listed[1].split()[:5] == [job_id, "nightly", "default", "normal", "COMPLETED"]
@@ -115,7 +106,8 @@ async def test_a_bad_line_in_bulk_is_named_and_nothing_of_it_accepted(relay: Clu
     assert done.stderr.count(b"\n") == 1
 
 
-async def test_dead_letters_are_listed_retried_and_purged(relay: Cluster) -> None:
+async def test_dead_letters_are_listed_retried_and_purged(cluster: StartCluster) -> None:
+    relay = await cluster()
     ids = [await submitted(relay, sh("exit 4", queue="default", name=name)) for name in ("a", "b")]
     assert (await relay.cli("wait", *ids)).code == 1
     assert (await relay.cli("dead", "list", "-o", "name")).stdout.decode().split() == ids[::-1]
@@ -180,13 +172,17 @@ async def child_of(relay: Cluster, job_id: int) -> int | None:
     return int(found["items"][0]["id"]) if found["items"] else None
 
 
-async def test_operators_see_workers_numbers_and_findings(relay: Cluster) -> None:
+async def test_operators_see_workers_numbers_and_findings(cluster: StartCluster) -> None:
+    relay = await cluster()
     worker = relay.workers[0].id
     assert (await relay.cli("worker", "list", "-o", "name")).stdout.decode() == f"{worker}\n"
     assert (await relay.cli("stats")).stdout.startswith(b"QUEUE")
     doctor = await relay.cli("doctor")
     assert doctor.code == 0, doctor
     assert doctor.stdout.count(b" ok ") == 4
+    assert b"RELAY_AUTH on default" in b" ".join(doctor.stdout.split())
+    unlocked = await started(relay, "doctor", RELAY_AUTH="off")
+    assert b"RELAY_AUTH off environment" in b" ".join((await unlocked.communicate())[0].split())
     assert (await relay.cli("migrate")).stderr == b"the schema is up to date\n"
     token = (await relay.cli("token", "create", "--scope", "read", "--expires", "1h")).stdout.decode().strip()
     assert token.startswith("rly_")

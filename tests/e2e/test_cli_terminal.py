@@ -17,14 +17,7 @@ from tests.stack.waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests import stack
     from tests.stack.cluster import Cluster
-
-
-@pytest.fixture
-async def relay(cluster: stack.StartCluster) -> Cluster:
-    """A server and a worker."""
-    return await cluster()
 
 
 @contextlib.asynccontextmanager
@@ -81,7 +74,7 @@ class Terminal:
         os.write(self._fd, text)
 
 
-async def only_job(relay: Cluster) -> int:
+async def newest_job(relay: Cluster) -> int:
     return int((await relay.request("GET", "/v1/jobs"))[1]["items"][0]["id"])
 
 
@@ -93,7 +86,7 @@ async def test_interrupting_run_on_a_terminal_asks_and_detaching_leaves_the_job(
         terminal.types(b"d\n")
         assert await terminal.process.wait() == 130
         await terminal.shows(b"goes on")
-    assert (await relay.job(await only_job(relay)))["status"] == "RUNNING"
+    assert (await relay.job(await newest_job(relay)))["status"] == "RUNNING"
 
 
 @pytest.mark.parametrize("twice", [True, False])
@@ -107,7 +100,7 @@ async def test_interrupting_run_twice_or_saying_so_cancels(relay: Cluster, twice
         else:
             terminal.types(b"c\n")
         assert await terminal.process.wait() == 130
-    assert (await relay.job(await only_job(relay)))["status"] == "CANCELLED"
+    assert (await relay.job(await newest_job(relay)))["status"] == "CANCELLED"
 
 
 async def test_a_terminal_is_not_sent_what_could_command_it(relay: Cluster) -> None:

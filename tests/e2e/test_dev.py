@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import stat
 import sys
@@ -41,9 +42,12 @@ async def test_a_command_keeps_its_streams_apart_and_its_exit_code(
     assert await relay.ended() == (7, b"a\n", b"b\n")
 
 
-async def test_a_command_that_is_not_found_exits_with_127(dev: StartDev) -> None:
-    code, stdout, _ = await (await dev("--", "no-such-command-anywhere")).ended()
+async def test_a_command_that_is_not_found_exits_with_127_and_says_so(dev: StartDev) -> None:
+    code, stdout, stderr = await (await dev("--", "no-such-command-anywhere")).ended()
     assert (code, stdout) == (127, b"")
+    assert stderr.startswith(b"relay dev: the command could not start: ")
+    assert b"no-such-command-anywhere" in stderr
+    assert stderr.count(b"\n") == 1
 
 
 async def test_ready_means_that_jobs_run_and_the_cli_finds_it(dev: StartDev, tmp_path: Path) -> None:
@@ -122,6 +126,35 @@ async def test_kill_9_and_a_restart_leave_nothing_running(dev: StartDev, tmp_pat
     second.process.send_signal(signal.SIGINT)
     assert (await second.ended())[0] == 130
     await _all_gone(below)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_killing_everything_one_by_one_leaves_no_process_and_no_wrong_state(
+    dev: StartDev, tmp_path: Path, seed: int
+) -> None:
+    first = await dev("--workers", "2", data=tmp_path / "data")
+    await first.ready()
+    job_id = await first.cli(
+        "run", "--retries", "50", "--detach", "--", "sh", "-c", "setsid sleep 2 & sleep 2; echo done"
+    )
+    noted = await until(lambda: _with_jobs(first, 2), what="the job's processes")
+    doomed = [tree.snapshot()[first.process.pid], *noted]
+    random.Random(seed).shuffle(doomed)
+    for each in doomed:
+        noted += first.descendants()  # those that were started again
+        tree.signal_each([each], signal.SIGKILL)
+    await first.process.communicate()
+
+    second = await dev(data=tmp_path / "data")
+    await second.ready()
+    await _all_gone(noted)
+    await second.cli("wait", job_id.decode().strip())
+    job = json.loads(await second.cli("show", job_id.decode().strip(), "-o", "json"))
+    assert job["status"] == "COMPLETED"
+    assert [each["outcome"] for each in job["attempts"]].count("succeeded") == 1
+    assert {each["outcome"] for each in job["attempts"]} <= {"succeeded", "lost"}
+    second.process.send_signal(signal.SIGINT)
+    assert (await second.ended())[0] == 130
 
 
 def _with_jobs(relay: Dev, count: int) -> list[tree.Proc] | None:

@@ -165,10 +165,10 @@ class Model:
         return next((job for job in running if job.spec.lock == lock), None) if lock else None
 
     def heads(self) -> set[int]:
-        """The first waiter of each free lock, one per queue."""
+        """The first waiter of each free lock that has not expired, one per queue."""
         first: dict[tuple[str, str], Job] = {}
         for job in sorted(self.jobs.values(), key=lambda job: (job.spec.lane, job.id)):
-            if job.is_waiting and job.spec.lock and self.holder(job.spec.lock) is None:
+            if job.is_waiting and not job.is_expirable and job.spec.lock and self.holder(job.spec.lock) is None:
                 first.setdefault((job.spec.lock, job.spec.queue), job)
         return {job.id for job in first.values()}
 

@@ -131,7 +131,7 @@ class Calls:
         for job in (self.model.jobs[job_id] for job_id in job_ids if job_id in self.model.jobs):
             if job.is_waiting and job.spec.lock and self.model.holder(job.spec.lock):
                 self.met["a claim that met a held lock"] += 1
-            elif job.is_waiting and job.spec.lock and job.id not in self.model.heads():
+            elif job.is_waiting and not job.is_expirable and job.spec.lock and job.id not in self.model.heads():
                 self.met["a claim that met an earlier waiter"] += 1
             if job.is_waiting and job.is_expirable:
                 self.met["a claim of a job past its expiry"] += 1

@@ -7,15 +7,17 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from relay.model.payload import Limits
-from relay.process import scratch, tree
+from relay.process import orphans, scratch, tree
 from relay.process.command import Command
 from relay.process.environ import PATH
 from relay.process.output import Output
 from relay.process.run import Execution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from relay.model.results import Result
 
@@ -100,3 +102,14 @@ def open_descriptors() -> int:
 def exists(path: str) -> bool:
     """Whether there is such a path."""
     return Path(path).exists()
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left() -> AsyncIterator[None]:
+    """A test file that imports it checks after each test that no process, folder or descriptor is left."""
+    fds, children = open_descriptors(), set(tree.child_pids())
+    orphans.current()
+    yield
+    await until(lambda: set(tree.child_pids()) <= children)
+    assert folders_in_use() == []
+    assert open_descriptors() <= fds + 4  # the loop's own, /dev/null

@@ -232,6 +232,28 @@ async def test_bad_dead_letter_filters_change_nothing(api: ApiServer, store: Con
     assert (await api.get(f"/v1/jobs/{job_id}")).status == 200
 
 
+@pytest.mark.parametrize("action", ["retry", "purge"])
+async def test_all_dead_letters_are_meant_only_by_a_body_that_says_so(
+    api: ApiServer, store: Connection, action: str
+) -> None:
+    job_id = await api.submit()
+    await seeding.run(store, job_id, "DEAD", exit_code=1)
+    without = await api.post(f"/v1/dead-letters/{action}")
+    assert (without.status, without.json["code"]) == (400, "bad_request")
+    assert (await api.get(f"/v1/jobs/{job_id}")).json["status"] == "DEAD"
+    assert (await api.post(f"/v1/dead-letters/{action}", {})).json == {"count": 1}
+
+
+async def test_a_lost_worker_can_not_be_drained(api: ApiServer, store: Connection) -> None:
+    worker_id = await register(store)
+    await store.execute("UPDATE workers SET state = 'lost' WHERE id = $1", worker_id)
+    refused = await api.post(f"/v1/workers/{worker_id}/drain")
+    assert (refused.status, refused.json["code"]) == (409, "conflict")
+    asked = await store.fetchrow("SELECT state, drain_requested_at FROM workers WHERE id = $1", worker_id)
+    assert asked is not None
+    assert tuple(asked) == ("lost", None)
+
+
 async def test_workers_are_listed_and_drained(api: ApiServer, store: Connection) -> None:
     worker_id = await register(store)
     listed = (await api.get("/v1/workers?limit=10")).json

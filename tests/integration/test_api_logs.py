@@ -136,6 +136,17 @@ async def test_records_tell_stream_and_text_or_base64(api: ApiServer, running: i
     ]
 
 
+async def test_the_form_with_the_highest_weight_is_answered(api: ApiServer, running: int) -> None:
+    for accept, kind in (
+        ("text/plain;q=0.5, application/json;q=0.9", "application/json"),
+        ("application/json;q=0, */*", "text/plain"),
+    ):
+        answer = await api.get(f"/v1/jobs/{running}/logs", headers={"Accept": accept})
+        assert answer.headers["Content-Type"].partition(";")[0] == kind
+    headers = {"Accept": "text/event-stream;q=0, application/json"}
+    assert (await api.get(f"/v1/jobs/{running}/logs?follow=true", headers=headers)).status == 400
+
+
 async def test_a_large_output_comes_whole_in_both_forms(api: ApiServer, store: Connection) -> None:
     job_id = await api.submit()
     await seeding.start(store, job_id)

@@ -177,9 +177,9 @@ async def test_a_compressed_body_is_understood(api: ApiServer) -> None:
 @pytest.mark.parametrize(
     ("body", "encoding", "status"),
     [
-        (gzip.compress(b" " * 10_000_000), "gzip", 413),
+        (gzip.compress(b" " * 10_000_000, mtime=0), "gzip", 413),
         (b"not gzip", "gzip", 400),
-        (gzip.compress(b"{}")[:-4], "gzip", 400),
+        (gzip.compress(b"{}", mtime=0)[:-4], "gzip", 400),
         (b"{}", "br", 415),
     ],
 )

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from tests.integration.lease_model_moves import Move
     from tests.stack import Stack
 
+pytestmark = pytest.mark.once  # the rules one by one (`test_lease_rules`) are run again
+
 PICK = st.integers(0, 99)
 SECONDS = st.sampled_from([1, 2, 4, 6, 8, 9, 11, 13, 15, 16])
 RATE = st.sampled_from([1.0, SLOW])
@@ -53,7 +55,7 @@ MEETINGS = (
     "Redis is wiped",
     "Redis is a stale copy",
     "claim arrives late",
-    "release is applied twice",
+    "a call is applied twice",
 )
 UP = st.sampled_from([set(Store), set(Store), {Store.POSTGRESQL}, {Store.REDIS}, set[Store]()])
 
@@ -126,6 +128,7 @@ class LeaseProtocol(RuleBasedStateMachine):
     def do(self, label: str, what: Awaitable[None]) -> None:
         self.met["steps"] += 1
         self.met[label] += 1
+        self.met["a call is applied twice"] += label.endswith("is applied twice")
         self.stage.run(finish(what))
 
     def group(self, name: str) -> list[Actor]:

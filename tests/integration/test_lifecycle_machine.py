@@ -117,7 +117,7 @@ BREAKAGES = {
     "a finish that forgets a cancel": ("finish_attempts", "jobs.cancel_requested_at IS NOT NULL", "false"),
     "output that goes by the job": ("finish_attempts", "chunk.claim_id = closed.claim_id", "true"),
     "a claim before run_at": ("claim_jobs", "AND jobs.run_at <= clock_timestamp()", ""),
-    "a claim out of a lock's turn": ("claim_jobs", "(earlier.lane, earlier.id) < (jobs.lane, jobs.id)", "false"),
+    "a claim out of a lock's turn": ("claim_jobs", "jobs.id = (SELECT head.id", "jobs.id >= (SELECT head.id"),
     "a loss without its claim": ("lose_claims", " AND claim.claim_id = jobs.claim_id", ""),
     "a loss in spite of a heartbeat": ("lose_claims", "claim.hb_seq IS NULL", "true"),
     "a retry in the same round": ("retry_jobs", "round = jobs.round + 1", "round = jobs.round"),

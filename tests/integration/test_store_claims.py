@@ -117,6 +117,19 @@ async def test_waiters_of_a_lock_go_in_order_of_lane_and_id(conn: Connection) ->
     assert seen == expected
 
 
+async def test_an_expired_waiter_holds_up_nobody_before_maintenance_has_ended_it(conn: Connection) -> None:
+    worker_id = await working.register(conn)
+    expired = await seeding.insert_one(conn, lock="db", expires_at="2100-01-01T00:00:00Z")
+    waiter = await seeding.insert_one(conn, lock="db")
+    await conn.execute("UPDATE jobs SET expires_at = clock_timestamp() - interval '1 s' WHERE id = $1", expired)
+
+    heads = await locks.heads(conn, ["db"])
+    stolen = await claims.steal_locked_jobs(conn, ["default"], overdue_s=0, limit=10, rng=random.Random(1))
+    claimed = await working.claim(conn, worker_id, expired, waiter)
+
+    assert [head.id for head in heads] == stolen == [each.job_id for each in claimed] == [waiter]
+
+
 async def test_a_lock_waited_for_on_two_queues_has_a_head_on_each(conn: Connection) -> None:
     jobs_of = {queue: await seeding.insert_one(conn, lock="db", queue=queue) for queue in ("a", "b")}
 

@@ -92,5 +92,6 @@ def _settings(address: str, *, controller: str, folder: Path) -> Mapping[str, st
         "transaction.state.log.replication.factor": "1",
         "transaction.state.log.min.isr": "1",
         "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "500",
         "log.index.size.max.bytes": "65536",
     }

@@ -39,6 +39,12 @@ def test_what_holds_a_job_up_first_is_told_first() -> None:
     assert said(facts) == "It waits for the lock 'db', and 2 jobs wait before it."
 
 
+def test_a_job_past_its_expiry_waits_for_nothing_unless_it_was_started_once() -> None:
+    facts = replace(PENDING, expires_at=NOW - timedelta(seconds=1))
+    assert said(facts) == "It expired: it had not started by 2030-01-01T11:59:59Z, and is about to be DEAD."
+    assert "on its way" in said(replace(facts, attempt=1))
+
+
 @pytest.mark.parametrize(
     ("facts", "is_kafka_up", "sentence"),
     [

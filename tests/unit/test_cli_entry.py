@@ -77,6 +77,8 @@ def test_without_arguments_help_is_told_as_a_usage_error(capsys: pytest.CaptureF
         (["wait", "1", "--timeout", "soon"], 2, None),
         (["submit", "/nowhere.json"], 2, "relay: /nowhere.json: No such file or directory\n"),
         (["show", "abc"], 3, "relay: there is no 'abc': ids are whole numbers (see 'relay list')\n"),
+        (["token", "revoke", "x"], 3, "relay: there is no 'x': ids are whole numbers (see 'relay token list')\n"),
+        (["worker", "drain", "x"], 3, "relay: there is no 'x': ids are whole numbers (see 'relay worker list')\n"),
         (["show", "--api", "localhost:4000", "1"], 78, None),
         (["show", "--token-file", "/nowhere", "1"], 78, None),
         (["migrate"], 78, None),

@@ -13,9 +13,9 @@ Strategy = Literal["exponential", "linear", "constant"]
 BACKOFFS = st.builds(
     Backoff,
     strategy=st.sampled_from(["exponential", "linear", "constant"]),
-    initial=st.floats(0, 1e6),
+    initial=st.just(0.0) | st.floats(1e-9, 1e6),
     factor=st.floats(1, 1000),
-    max=st.floats(0, 1e9),
+    max=st.just(0.0) | st.floats(1e-9, 1e9),
     jitter=st.booleans(),
 )
 SEEDS = st.integers(0, 2**32)

@@ -59,9 +59,15 @@ def test_durations_beyond_a_century_are_refused(value: object) -> None:
         parse_duration(value)
 
 
-@pytest.mark.parametrize("value", ["1ns", 1e-12])
+@pytest.mark.parametrize("value", ["1ns", 1e-9, "0.6us"])
 def test_something_never_becomes_nothing(value: object) -> None:
     assert parse_duration(value) == 1e-6
+
+
+@pytest.mark.parametrize("value", ["0.1ns", 1e-12, 5e-324])
+def test_durations_below_the_smallest_unit_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="must be 0 or at least 1ns"):
+        parse_duration(value)
 
 
 @pytest.mark.parametrize(
