@@ -1,7 +1,7 @@
 """Dispatch: retries and delayed jobs that fall due are published; jobs that were never started in time end as expired.
 
-A look every quarter of a second, and again at once while batches are full: a job starts that much late at most, and a
-hundred thousand falling due within a minute are some 400 a look. Lock jobs are not published themselves, but the heads of
+A look every quarter of a second, sooner after one that found something, and at once after a full batch: a job starts that much late
+at most, and a hundred thousand falling due within a minute are some 200 a look. Lock jobs are not published themselves, but the heads of
 their locks are.
 """
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from relay.store.connection import Pool
 
 LOOK_S: Final = 0.25
+LOOK_AGAIN_S: Final = 0.1  # after a look that found something: where jobs fall due, more do
 EXPIRY_LOOK_S: Final = 0.5
 
 

@@ -38,7 +38,10 @@ async def run_maintenance(
     rescuer = Rescuer(pool, leases, announcer, state)
 
     async def dispatch_step() -> float:
-        return 0.0 if await dispatch.dispatch_once(pool, announcer, state) else dispatch.LOOK_S
+        before = state.dispatched
+        if await dispatch.dispatch_once(pool, announcer, state):
+            return 0.0
+        return dispatch.LOOK_AGAIN_S if state.dispatched > before else dispatch.LOOK_S
 
     async def expire_step() -> float:
         return 0.0 if await dispatch.expire_once(pool, announcer, state) else dispatch.EXPIRY_LOOK_S

@@ -4,7 +4,10 @@ Python 3.11's default watcher starts a thread per child; 3.12 and 3.13 choose pi
 This one also tells its caller of a child's birth before anything else can run, and of its death without asyncio's detour
 through the transport, and it looks for a remaining process group in the same breath as the reaping: later, the number could
 belong to somebody else. Child watchers are gone in Python 3.14, hence `requires-python`.
-`Process.wait()` is not used for the end of a child: with asyncio's own pipes it would wait for the last grandchild.
+
+A job's child has pipes, a watcher and an end of its own, so the transport that `create_subprocess_exec` asks the loop for
+has nothing left to do but to know the pid. asyncio's would cost a task, a future and four callbacks per child, an eighth of
+what a short job costs a worker. Children that others start by asyncio get asyncio's.
 """
 
 from __future__ import annotations
@@ -13,9 +16,10 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.process import tree
 from relay.process.poller import Poller
@@ -41,13 +45,14 @@ class Exit(NamedTuple):
 class Child:
     """A child to be: `on_birth(pid, start)` is called synchronously after the fork; `exit` is None until it is reaped."""
 
-    __slots__ = ("_on_birth", "_waiter", "exit", "pid", "start")
+    __slots__ = ("_on_birth", "_popen", "_waiter", "exit", "pid", "start")
 
     def __init__(self, on_birth: Callable[[int, int], None]) -> None:
         self.pid: int | None = None
         self.start = 0
         self.exit: Exit | None = None
         self._on_birth: Callable[[int, int], None] | None = on_birth
+        self._popen: subprocess.Popen[bytes] | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -69,9 +74,10 @@ class Child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, sig)
 
-    def be_born(self, pid: int) -> None:
+    def be_born(self, popen: subprocess.Popen[bytes]) -> None:
         """Note the pid; for the watcher."""
-        self.pid = pid
+        self._popen = popen
+        pid = self.pid = popen.pid
         self.start = tree.start_time(pid) or 0
         on_birth, self._on_birth = self._on_birth, None  # a cycle less for the garbage collector, in each attempt
         if on_birth is not None:
@@ -80,8 +86,21 @@ class Child:
     def end(self, end: Exit) -> None:
         """Note the end; for the watcher."""
         self.exit = end
+        if self._popen is not None:
+            self._popen.returncode = end.returncode  # else it would reap whoever has this pid by then
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+class _Transport(asyncio.SubprocessTransport):
+    """What `create_subprocess_exec` needs of a transport: the pid."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__()
+        self._pid = pid
+
+    def get_pid(self) -> int:
+        return self._pid
 
 
 class Watcher(asyncio.PidfdChildWatcher):
@@ -93,8 +112,10 @@ class Watcher(asyncio.PidfdChildWatcher):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._events: asyncio.AbstractEventLoop | None = loop
+        self._make_others: Any = loop._make_subprocess_transport  # type: ignore[attr-defined] # noqa: SLF001
+        loop._make_subprocess_transport = self._make_transport  # type: ignore[attr-defined] # noqa: SLF001
         self.poller = Poller(loop)
-        self._children: dict[int, tuple[int, Child | None, Callback, tuple[object, ...]]] = {}
+        self._children: dict[int, tuple[int, Callable[[Exit], object]]] = {}  # pid → pidfd, whom to tell
         self._expected: Child | None = None
 
     @property
@@ -115,21 +136,17 @@ class Watcher(asyncio.PidfdChildWatcher):
         stderr: int,
     ) -> None:
         """Start a child in its own session, by vfork. Raises OSError as `subprocess` does."""
-        self._expected = child  # nothing else runs between here and add_child_handler
-        try:
-            await asyncio.create_subprocess_exec(
-                *argv,
-                executable=program,
-                env=env,
-                cwd=cwd,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-            )
-        finally:
-            if self._expected is child:
-                self._expected = None
+        self._expected = child  # nothing else runs between here and `_make_transport`
+        await asyncio.create_subprocess_exec(
+            *argv,
+            executable=program,
+            env=env,
+            cwd=cwd,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
 
     def is_active(self) -> bool:
         """Tell asyncio that it may start children."""
@@ -143,19 +160,14 @@ class Watcher(asyncio.PidfdChildWatcher):
     def close(self) -> None:
         """Let go of all children."""
         self.poller.close()
-        for pidfd, *_ in self._children.values():
+        for pidfd, _ in self._children.values():
             os.close(pidfd)
         self._children.clear()
         self._events = None
 
     def add_child_handler(self, pid: int, callback: Callback, *args: object) -> None:
-        """Watch a child that was just forked."""
-        child, self._expected = self._expected, None
-        pidfd = os.pidfd_open(pid)
-        self._children[pid] = pidfd, child, callback, args
-        self.poller.add(pidfd, partial(self._reap, pid))
-        if child is not None:
-            child.be_born(pid)
+        """Watch a child that asyncio has started for somebody else."""
+        self._watch(pid, lambda end: callback(pid, end.returncode, *args))
 
     def remove_child_handler(self, pid: int) -> bool:
         """Stop watching a child; it stays unreaped."""
@@ -166,6 +178,25 @@ class Watcher(asyncio.PidfdChildWatcher):
         os.close(known[0])
         return True
 
+    async def _make_transport(
+        self, protocol: object, args: object, shell: object, *streams: int, **kwargs: Any
+    ) -> object:
+        """Start a child as the loop's own method does (stdin, stdout, stderr and bufsize are `streams`)."""
+        child, self._expected = self._expected, None
+        if child is None:
+            return await self._make_others(protocol, args, shell, *streams, **kwargs)
+        stdin, stdout, stderr, _ = streams
+        # vfork blocks for as long as `exec` takes, as in asyncio's own.
+        popen = subprocess.Popen(args, stdin=stdin, stdout=stdout, stderr=stderr, **kwargs)  # type: ignore[call-overload] # noqa: ASYNC220
+        self._watch(popen.pid, child.end)
+        child.be_born(popen)
+        return _Transport(popen.pid)
+
+    def _watch(self, pid: int, tell: Callable[[Exit], object]) -> None:
+        pidfd = os.pidfd_open(pid)
+        self._children[pid] = pidfd, tell
+        self.poller.add(pidfd, partial(self._reap, pid))
+
     def _reap(self, pid: int) -> None:
         try:
             _, status, usage = os.wait4(pid, 0)
@@ -173,12 +204,10 @@ class Watcher(asyncio.PidfdChildWatcher):
         except ChildProcessError:  # asyncio killed and reaped it itself: its start was cancelled
             returncode, cpu_s = -signal.SIGKILL, 0.0
         has_group = tree.group_exists(pid)
-        pidfd, child, callback, args = self._children.pop(pid)
+        pidfd, tell = self._children.pop(pid)
         self.poller.remove(pidfd)
         os.close(pidfd)
-        if child is not None:
-            child.end(Exit(returncode, cpu_s, has_group))
-        callback(pid, returncode, *args)
+        tell(Exit(returncode, cpu_s, has_group))
 
 
 def install() -> Watcher:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest_asyncio
 
-from tests.chaos import scene, stores
+from tests.chaos import scene
+from tests.chaos import stores as servers_of
 from tests.chaos.stage import TTL_S, Stage
 
 if TYPE_CHECKING:
@@ -17,23 +18,23 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from tests.chaos.network import Network
     from tests.chaos.stage import Stages
+    from tests.chaos.stores import Stores
 
 SEED = 20
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def servers(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[stores.Stores]:
+async def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stores]:
     """Stores that tests may stop, kill and wipe: each starts from healed ones, on a database of its own."""
-    running = await stores.start(tmp_path_factory.mktemp("chaos"), stack=request.config.getoption("--stack"))
+    running = await servers_of.start(tmp_path_factory.mktemp("chaos"), stack=request.config.getoption("--stack"))
     yield running
     await running.end()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def stage(servers: stores.Stores, tmp_path: Path) -> Stages:
+async def stage(servers: Stores, tmp_path: Path) -> Stages:
     """Open stages on the shared stores."""
 
     @contextlib.asynccontextmanager
@@ -45,9 +46,11 @@ async def stage(servers: stores.Stores, tmp_path: Path) -> Stages:
         without: str = "",
         before: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
+        network: Network | None = None,
+        stores: Stores | None = None,
     ) -> AsyncIterator[Stage]:
         async with scene.on(
-            servers,
+            stores or servers,
             tmp_path,
             serves=serves,
             works=works,
@@ -56,6 +59,7 @@ async def stage(servers: stores.Stores, tmp_path: Path) -> Stages:
             without=without,
             before=before,
             environ=environ,
+            network=network,
         ) as staged:
             yield Stage(staged, random.Random(SEED))
 

@@ -7,16 +7,18 @@ a fault chooses it draws from the random numbers that it is given.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from typing import TYPE_CHECKING
 
 from tests.chaos import fleet
 from tests.chaos.proxy import Mode
 from tests.chaos.scene import pick
+from tests.stack.waiting import until
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from relay.dev.server import Server
     from tests.chaos.proxy import Proxy
@@ -62,9 +64,19 @@ async def lose_host(scene: Scene, rng: random.Random) -> None:
         place.hold()
         try:
             await scene.lose(place)
-            await asyncio.sleep(3 * scene.ttl_s)
+            with contextlib.suppress(AssertionError):  # how long it took is the report's business
+                await until(lambda: _run_again(scene, scene.kills[-1].claims), within_s=4 * scene.ttl_s, what="re-runs")
         finally:
             place.release()
+
+
+def _run_again(scene: Scene, claims: Collection[str]) -> bool:
+    """Whether each job of these claims has started again, or ended."""
+    lines = scene.folder.lines()
+    last = {line.job_id: line.claim_id for line in lines if line.what in {"start", "overlap"}}
+    ended = {line.claim_id for line in lines if line.what == "end"}
+    mine = {line.job_id: line.claim_id for line in lines if line.claim_id in claims and "at_most_once" not in line.tag}
+    return all(last[job_id] != claim_id or claim_id in ended for job_id, claim_id in mine.items())
 
 
 async def stop_worker(scene: Scene, rng: random.Random) -> None:
@@ -213,3 +225,5 @@ FAULTS: Mapping[str, Callable[[Scene, random.Random], Awaitable[None]]] = {
 }  # fmt: skip
 WEIGHTS: Mapping[str, int] = {name: 6 if name == "kill_worker" else 1 for name in FAULTS}
 """In a mixed run a worker's death comes most often."""
+KILLS: Mapping[str, int] = {"kill_worker": 6, "kill_both": 6, "lose_host": 1}
+"""Those of a run that only kills: a lost host takes a lease's time, the others a second."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from relay.dev.child import Child
+    from tests.chaos.network import Network
     from tests.chaos.stores import Stores
 
 RESTART_S = 0.2
@@ -193,9 +194,11 @@ async def make_place(
     environ: Mapping[str, str],
     without: str = "",
     before: Sequence[str] = (),
+    network: Network | None = None,
 ) -> Place:
     """A place for a `relay serve` or `relay work` (sabotaged when `without` says how), with proxies that listen."""
-    to_postgres, to_redis = CommitProxy(stores.postgres.port), Proxy(stores.redis.port)
+    hosts = [network.host(store) if network else ports.HOST for store in ("postgres", "redis")]
+    to_postgres, to_redis = CommitProxy(stores.postgres.port, host=hosts[0]), Proxy(stores.redis.port, host=hosts[1])
     await to_postgres.start()
     await to_redis.start()
     own = {
@@ -213,7 +216,9 @@ async def make_place(
     if without:
         argv = [processes.RELAY[0], *SABOTAGED, without]
         own["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [own.get("PYTHONPATH")])])
-    return Place(name, tuple(argv), own, folder, to_postgres, to_redis, api, before=tuple(before))
+    return Place(
+        name, tuple(argv), own, folder, to_postgres, to_redis, api, before=network.before if network else tuple(before)
+    )
 
 
 def send(pid: int, number: int) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SETTLED_S = 60.0  # as long as a consumer that has fallen silent may take to be rebuilt
 LOOK_S = 0.5
+JOIN_S = 30.0
 READ_MS = 1000
 
 
@@ -36,16 +37,40 @@ async def settled(scene: Scene) -> int:
         await asyncio.sleep(LOOK_S)
 
 
+async def rewind(scene: Scene) -> int:
+    """Have the workers' group, of which nobody may be a member, begin again at the earliest offsets; how many messages that are."""
+    kafka = _consumer(scene.stores.kafka.proxy.address, await _group(scene.dsn))
+    async with asyncio.timeout(JOIN_S):
+        await kafka.start()
+        try:
+            kafka.subscribe([topic for topic in await kafka.topics() if topic.startswith("relay.jobs.")])
+            while not kafka.assignment():  # the embedded broker takes commits from members only
+                await kafka.getmany(timeout_ms=100)
+            parts = list(kafka.assignment())
+            first, ends = await kafka.beginning_offsets(parts), await kafka.end_offsets(parts)
+            await kafka.commit(first)
+            return sum(ends[part] - first[part] for part in parts)
+        finally:
+            await kafka.stop()
+
+
+def _consumer(brokers: str, group: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(bootstrap_servers=brokers, group_id=group, enable_auto_commit=False)
+
+
+async def _assign_all(kafka: AIOKafkaConsumer) -> list[TopicPartition]:
+    topics = [topic for topic in await kafka.topics() if topic.startswith("relay.jobs.")]
+    parts = [TopicPartition(topic, part) for topic in topics for part in kafka.partitions_for_topic(topic) or ()]
+    kafka.assign(parts)
+    return parts
+
+
 async def _look(brokers: str, group: str) -> int:
-    kafka = AIOKafkaConsumer(bootstrap_servers=brokers, group_id=group, enable_auto_commit=False)
+    kafka = _consumer(brokers, group)
     async with asyncio.timeout(10):
         await kafka.start()
         try:
-            topics = [topic for topic in await kafka.topics() if topic.startswith("relay.jobs.")]
-            parts = [
-                TopicPartition(topic, part) for topic in topics for part in kafka.partitions_for_topic(topic) or ()
-            ]
-            kafka.assign(parts)
+            parts = await _assign_all(kafka)
             first, ends = await kafka.beginning_offsets(parts), await kafka.end_offsets(parts)
             done = {part: await kafka.committed(part) or first[part] for part in parts if ends[part] > first[part]}
             behind = [part for part, offset in done.items() if offset < ends[part]]

@@ -39,6 +39,13 @@ KINDS: Mapping[str, int] = {
     "cancelled": 5,
 }
 """Kinds and their weights."""
+LONG = frozenset({"long", "family", "at_most_once"})
+SHORT_S = (0.01, 0.4)
+
+
+def mean_s(long_s: float) -> float:
+    """How long a job takes on average, of all kinds."""
+    return sum(KINDS[kind] * (long_s if kind in LONG else sum(SHORT_S) / 2) for kind in KINDS) / sum(KINDS.values())
 
 
 def spec_of(folder: Folder, order: Order, *, seconds: float) -> dict[str, object]:
@@ -130,8 +137,7 @@ class Load:
         self.sent += 1
         (kind,) = self._rng.choices(list(self._kinds), list(self._kinds.values()))
         lines = self._rng.choice([1, 10, 400]) if kind == "printing" else self._rng.randint(0, 2)
-        is_long = kind in {"long", "family", "at_most_once"}
-        seconds = self._long_s * self._rng.uniform(0.5, 1.5) if is_long else self._rng.uniform(0.01, 0.4)
+        seconds = self._long_s * self._rng.uniform(0.5, 1.5) if kind in LONG else self._rng.uniform(*SHORT_S)
         return Order(f"{self._prefix}-{kind}-{self.sent}", kind, lines), seconds
 
     async def _see_through(self, session: aiohttp.ClientSession, order: Order, seconds: float) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 
+from relay.dev import ports
 from tests.chaos import proxy
 
 _SSL_REQUESTS = frozenset({80877103, 80877104})
@@ -20,8 +21,8 @@ _IDLE = b"I"
 class CommitProxy(proxy.Proxy):
     """A proxy before PostgreSQL. `lost` names the commits whose answers were dropped."""
 
-    def __init__(self, target_port: int) -> None:
-        super().__init__(target_port)
+    def __init__(self, target_port: int, *, host: str = ports.HOST) -> None:
+        super().__init__(target_port, host=host)
         self.lost: list[str] = []
         self._wanted: list[bytes] = []
 

@@ -52,7 +52,8 @@ class Session:
 class Proxy:
     """One listening port in front of one server. Use as `async with Proxy(port) as proxy`."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, *, host: str = ports.HOST) -> None:
+        self.host = host
         self.port = ports.free_port()
         self.mode = Mode.PASS
         self.delay_s = 0.0
@@ -66,11 +67,11 @@ class Proxy:
     @property
     def address(self) -> str:
         """host:port."""
-        return f"{ports.HOST}:{self.port}"
+        return f"{self.host}:{self.port}"
 
     async def start(self) -> None:
         """Listen."""
-        self._server = await asyncio.start_server(self._serve, ports.HOST, self.port)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
 
     async def stop(self) -> None:
         """Stop listening and end all connections."""

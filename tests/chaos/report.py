@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from tests.chaos.evidence import Line
     from tests.chaos.facts import Facts
     from tests.chaos.scene import Kill, Note, Scene
 
 MOST_SHOWN = 20
+Claimed: TypeAlias = "Mapping[tuple[int, int], float]"  # by job and attempt
+NONE: Claimed = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,17 @@ class Spread:
 
     def __str__(self) -> str:
         return f"p50 {self.p50:.2f} s, p95 {self.p95:.2f} s, max {self.max:.2f} s ({self.count})"
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """A job that ran again: the death that made it necessary, and how long after that its attempt started."""
+
+    fault: str
+    killed_at: float
+    job_id: int
+    attempt: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +60,14 @@ class Report:
     """From a worker's death to the re-run's start, by fault."""
     gone: dict[str, Spread]
     """From a worker's death until no process of its jobs was left, by fault."""
+    resumed: dict[str, Spread]
+    """From a fault's end to the next start of any job, by fault."""
     violations: dict[str, list[str]]
 
-    def as_json(self) -> str:
-        """For machines."""
-        return json.dumps(asdict(self), indent=1)
+    def record(self, file: Path, kind: str) -> None:
+        """Put it into a file of the last reports, by kind."""
+        recorded = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps({**recorded, kind: asdict(self)}, indent=1, sort_keys=True) + "\n")
 
     def __str__(self) -> str:
         lines = [
@@ -62,6 +79,7 @@ class Report:
         ]
         lines += [f"re-run after {fault}: {spread}" for fault, spread in self.recoveries.items()]
         lines += [f"processes gone after {fault}: {spread}" for fault, spread in self.gone.items()]
+        lines += [f"jobs start after {fault}: {spread}" for fault, spread in self.resumed.items()]
         for name, violations in self.violations.items():
             lines.append(f"VIOLATED  {name} ({len(violations)})")
             lines += [f"          {violation}" for violation in violations[:MOST_SHOWN]]
@@ -78,25 +96,57 @@ def make(scene: Scene, facts: Facts, violations: dict[str, list[str]], *, seed: 
         jobs=dict(Counter(job.status for job in facts.jobs.values())),
         attempts=dict(Counter(str(each.outcome) for attempts in facts.attempts.values() for each in attempts)),
         faults=dict(Counter(note.fault for note in scene.notes)),
-        kills=len(scene.kills),
+        kills=len(scene.felled),
         fenced=len(facts.fenced),
-        recoveries=recoveries(scene.kills, facts.lines),
+        recoveries=recoveries(scene.kills, facts.lines, claim_times(facts)),
         gone=_by_fault([(kill.fault, kill.gone_s) for kill in scene.kills if kill.gone_s is not None and kill.claims]),
+        resumed=resumed(scene.notes, facts.lines),
         violations=violations,
     )
 
 
-def recoveries(kills: Sequence[Kill], lines: Sequence[Line]) -> dict[str, Spread]:
-    """From a worker's death to the start of the next attempt of each job that ran on it."""
+def recoveries(kills: Sequence[Kill], lines: Sequence[Line], claimed: Claimed = NONE) -> dict[str, Spread]:
+    """From a worker's death to the start of the next attempt of each job that ran on it, by fault."""
+    return _by_fault([(each.fault, each.seconds) for each in reruns(kills, lines, claimed)])
+
+
+def reruns(kills: Sequence[Kill], lines: Sequence[Line], claimed: Claimed = NONE) -> list[Rerun]:
+    """Each job that ran again after its worker's death.
+
+    Where the next attempt's worker died too before the job could say a word, `claimed` tells when that was claimed.
+    """
     starts = {(line.job_id, line.attempt): line.at for line in lines if line.what == "start"}
     claims = {line.claim_id: line for line in lines if line.what == "start"}
-    found: list[tuple[str, float]] = []
+    found: list[Rerun] = []
     for kill in kills:
-        for claim in kill.claims & claims.keys():
-            again = starts.get((claims[claim].job_id, claims[claim].attempt + 1))
-            if again is not None and again > kill.at:
-                found.append((kill.fault, again - kill.at))
-    return _by_fault(found)
+        for was in (claims[claim] for claim in kill.claims & claims.keys()):
+            again = was.job_id, was.attempt + 1
+            at = starts.get(again, claimed.get(again))
+            if at is not None:
+                found.append(Rerun(kill.fault, kill.at, *again, at - kill.at))
+    return found
+
+
+def resumed(notes: Sequence[Note], lines: Sequence[Line]) -> dict[str, Spread]:
+    """How long after the end of a fault the next job started."""
+    starts = sorted(line.at for line in lines if line.what == "start")
+    after = [(note.fault, next((at for at in starts if at >= note.ended), None), note.ended) for note in notes]
+    return _by_fault([(fault, at - ended) for fault, at, ended in after if at is not None])
+
+
+def claim_times(facts: Facts) -> Claimed:
+    """When each attempt was claimed, as the tables say."""
+    rows = [each for attempts in facts.attempts.values() for each in attempts]
+    return {(each.job_id, each.attempt): each.started_at.timestamp() for each in rows}
+
+
+def slowest(kills: Sequence[Kill], facts: Facts, began: float) -> str:
+    """The five slowest re-runs, for those who look for a cause."""
+    found = sorted(reruns(kills, facts.lines, claim_times(facts)), key=lambda each: -each.seconds)[:5]
+    return "\n".join(
+        f"{each.killed_at - began:8.1f} s  {each.fault}: job {each.job_id}/{each.attempt} {each.seconds:.2f} s later"
+        for each in found
+    )
 
 
 def faults_by_time(notes: Sequence[Note], began: float) -> str:

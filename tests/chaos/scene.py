@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.chaos.evidence import Line
+    from tests.chaos.network import Network
     from tests.chaos.stores import Stores
 
 READY_S = 30.0
@@ -69,6 +70,11 @@ class Scene:
     notes: list[Note] = field(default_factory=list)
     held_twice: list[str] = field(default_factory=list)
 
+    @property
+    def felled(self) -> list[Kill]:
+        """Deaths of workers that ran jobs."""
+        return [kill for kill in self.kills if kill.claims]
+
     def apis(self) -> list[str]:
         """The addresses of all `relay serve`."""
         return [place.api for place in self.fleet.serves]
@@ -79,6 +85,16 @@ class Scene:
             await until(partial(_is_ready, place), within_s=READY_S, what=f"{place.name} ready")
         for place in self.fleet.works:
             await self.ready_at(place)
+
+    async def staffed(self) -> None:
+        """Wait until a worker is known at every place, however often it must be started."""
+
+        async def look() -> bool:
+            pids = [place.worker_pid for place in self.fleet.works]
+            rows = await self.query("SELECT pid FROM workers WHERE pid = ANY($1)", [pid for pid in pids if pid])
+            return len(rows) >= len(pids)
+
+        await until(look, within_s=READY_S, what="a worker at every place")
 
     async def ready_at(self, place: Place) -> None:
         """Wait until this worker is known."""
@@ -174,10 +190,12 @@ async def on(
     without: str = "",
     before: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
+    network: Network | None = None,
 ) -> AsyncIterator[Scene]:
     """Start Relay on these stores, keep it running for a block, and leave nothing of it. `without` sabotages the workers.
 
     `before` are the words of a program that prepares something for a worker and then executes the words that follow (`unshare …`).
+    With a `network` the first worker runs there.
     """
     await running.heal()
     dsn = await running.new_database()
@@ -186,34 +204,58 @@ async def on(
     written.make()
     scene = Scene(running, Fleet(), written, Journal(folder / "journal"), dsn, await _token(dsn), ttl_s)
     try:
-        for role, count, places in (("serve", serves, scene.fleet.serves), ("work", works, scene.fleet.works)):
-            for number in range(1, count + 1):
-                place = await make_place(
-                    role=role,
-                    name=f"{role}-{number}",
-                    folder=folder,
-                    stores=running,
-                    dsn=dsn,
-                    environ=own,
-                    without=without if role == "work" else "",
-                    before=before if role == "work" else (),
-                )
-                places.append(place)
-                place.start()
+        of_works = _OfWorks(without, before, network)
+        await _start(scene, folder, serves=serves, works=works, environ=own, of_works=of_works)
         await scene.ready()
-        async with asyncio.TaskGroup() as group:
-            keeping = [group.create_task(place.keep()) for place in scene.fleet.all]
-            try:
-                yield scene
-            finally:
-                for task in keeping:
-                    task.cancel()
+        async with _kept(scene.fleet):
+            yield scene
     finally:
         await scene.fleet.end()
         scene.journal.close()
         tree.kill_round(
             [tree.Target(line.claim_id) for line in written.lines()]
         )  # a test may have switched the guard off
+
+
+@dataclass(frozen=True, slots=True)
+class _OfWorks:
+    """What is special about a scene's workers: see `on`."""
+
+    without: str
+    before: Sequence[str]
+    network: Network | None
+
+
+async def _start(
+    scene: Scene, folder: Path, *, serves: int, works: int, environ: Mapping[str, str], of_works: _OfWorks
+) -> None:
+    for role, count, places in (("serve", serves, scene.fleet.serves), ("work", works, scene.fleet.works)):
+        for number in range(1, count + 1):
+            place = await make_place(
+                role=role,
+                name=f"{role}-{number}",
+                folder=folder,
+                stores=scene.stores,
+                dsn=scene.dsn,
+                environ=environ,
+                without=of_works.without if role == "work" else "",
+                before=of_works.before if role == "work" else (),
+                network=of_works.network if (role, number) == ("work", 1) else None,
+            )
+            places.append(place)
+            place.start()
+
+
+@contextlib.asynccontextmanager
+async def _kept(fleet: Fleet) -> AsyncIterator[None]:
+    """Start again, for a block, whatever of the fleet ends."""
+    async with asyncio.TaskGroup() as group:
+        keeping = [group.create_task(place.keep()) for place in fleet.all]
+        try:
+            yield
+        finally:
+            for task in keeping:
+                task.cancel()
 
 
 def pick(places: list[Place], rng: random.Random) -> Place:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from tests.chaos.fleet import Place
+    from tests.chaos.network import Network
     from tests.chaos.scene import Scene
+    from tests.chaos.stores import Stores
 
 TTL_S = 3.0
 PART_S = 20.0
@@ -129,4 +131,6 @@ class Stages(Protocol):
         without: str = "",
         before: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
+        network: Network | None = None,
+        stores: Stores | None = None,
     ) -> AbstractAsyncContextManager[Stage]: ...

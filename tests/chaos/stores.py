@@ -117,25 +117,27 @@ class Stores:
             await server.kill()
 
 
-async def start(folder: Path, *, stack: str) -> Stores:
+async def start(
+    folder: Path, *, stack: str, kafka_host: str = ports.HOST, postgres_folder: Path | None = None
+) -> Stores:
     """Start all stores: `embedded` or `apache`."""
     _make(folder)
-    kafka = await _start_kafka(folder, stack=stack)
-    database = postgres.start(folder / "postgres", log=folder / "postgres.log", is_durable=True)
+    kafka = await _start_kafka(folder, stack=stack, host=kafka_host)
+    database = postgres.start(postgres_folder or folder / "postgres", log=folder / "postgres.log", is_durable=True)
     stores = Stores(database, redis_server.start(folder, log=folder / "redis.log"), kafka)
     await stores.ready()
     return stores
 
 
-async def _start_kafka(folder: Path, *, stack: str) -> Kafka:
+async def _start_kafka(folder: Path, *, stack: str, host: str) -> Kafka:
     if stack == "apache":
         libraries = apache.fetch_libraries()
-        proxy = Proxy(ports.free_port())
+        proxy = Proxy(ports.free_port(), host=host)
         server = apache.start(folder / "kafka", libraries, advertised=proxy.address, port=proxy.target_port)
         kafka = Kafka(server, proxy, folder / "kafka", libraries)
     else:
         port = ports.free_port()
-        proxy = Proxy(port)
+        proxy = Proxy(port, host=host)
         argv = [str(wheels.broker_program()), "broker", "--storage-engine", "memory://tansu/"]
         argv += ["--listener-url", f"tcp://{ports.HOST}:{port}"]
         argv += ["--advertised-listener-url", f"tcp://{proxy.address}"]

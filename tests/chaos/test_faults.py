@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.client import Client
 from tests.chaos import fleet
+from tests.chaos.journal import Order
+from tests.chaos.load import spec_of
 from tests.chaos.stage import TTL_S
 from tests.stack.waiting import until
 
@@ -28,6 +31,13 @@ RERUN_ELSEWHERE_S = 20.0
 TOLD_TO_GO_BEFORE_IT_BEGAN = (-signal.SIGTERM, 128 + signal.SIGTERM)
 LONG = {"long": 1}
 FAMILY = {"family": 1}
+HARMLESS = {
+    "plain": 3,
+    "printing": 2,
+    "long": 1,
+    "locked": 1,
+    "delayed": 1,
+}  # none that fails or is cancelled by itself
 
 
 class TestWorkerDeath:
@@ -108,6 +118,7 @@ async def test_a_worker_killed_at_an_exact_place_loses_and_doubles_nothing(
             await place.replace(RELAY_FAILPOINTS=f"{failpoint}=kill9")
             await on.submit(1, kinds={"plain": 1})
             await until(partial(place.has_ended, place.pid), within_s=20, what=f"death {failpoint}")
+            await on.until_ended(within_s=30)  # or the next replacement is one more death
         assert await on.violations() == {}
         assert await on.lost() == lost * len(failpoints)
         assert sum(line.what == "start" for line in on.scene.folder.lines()) == starts * len(failpoints)
@@ -195,6 +206,38 @@ async def test_workers_that_join_and_leave_all_the_time_stop_nothing(stage: Stag
         assert on.longest_pause() < 10
         codes = {each.code for place in on.scene.fleet.works for each in place.exits}
         assert codes <= {0, *TOLD_TO_GO_BEFORE_IT_BEGAN}
+
+
+async def test_a_rolling_restart_under_load_costs_no_client_an_answer_and_no_job_an_attempt(stage: Stages) -> None:
+    async with stage(serves=2, works=3) as on:
+        over = asyncio.Event()
+        first = on.scene.fleet.serves[0].api
+        ids: list[int] = []
+        async with asyncio.TaskGroup() as group, Client(first, on.scene.token) as client:
+            group.create_task(on.load(kinds=HARMLESS).run(per_s=6, over=over))
+            group.create_task(submit_steadily(on, client, ids, over=over))
+            await until(lambda: ids, what="a first answer: before it, a client soon gives up")
+            for place in on.scene.fleet.all:
+                was = place.pid
+                fleet.send(was, signal.SIGTERM)
+                await until(partial(place.has_ended, was), within_s=30, what=f"the end of {place.name}")
+                await until(partial(getattr, place, "is_running"), within_s=10, what=f"another {place.name}")
+                await on.scene.ready()
+            over.set()
+        assert await on.violations() == {}
+        assert len(set(ids)) == len(ids) > 10
+        codes = {each.code for place in on.scene.fleet.all for each in place.exits}
+        assert codes == {0}
+        rows = await on.scene.query("SELECT outcome FROM attempts WHERE attempt > 1 OR outcome <> 'succeeded'")
+        assert rows == []
+
+
+async def submit_steadily(on: Stage, client: Client, ids: list[int], *, over: asyncio.Event) -> None:
+    """Submit with the client that people use, whose API goes away meanwhile: an error of it ends the test."""
+    while not over.is_set():
+        order = Order(f"client-{len(ids)}", "plain")
+        ids.append((await client.submit(spec_of(on.scene.folder, order, seconds=0.05)))["id"])
+        await asyncio.sleep(0.2)
 
 
 async def test_a_drain_hands_back_what_takes_too_long(stage: Stages) -> None:

@@ -6,11 +6,13 @@ What must hold in all of them is the checker's; here is what each adds.
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chaos import faults
+from tests.chaos import faults, fleet, lag
 from tests.chaos.proxy import Mode
 from tests.chaos.stage import TTL_S
 
@@ -121,6 +123,23 @@ class TestKafka:
                 over.set()
             assert await on.violations(is_lag_awaited=True) == {}
             assert await on.lost() == 0
+
+    async def test_offsets_reset_to_the_earliest_cost_no_second_execution(self, stage: Stages) -> None:
+        async with stage() as on:
+            await on.submit(20, kinds={"plain": 1})
+            assert await on.violations(is_lag_awaited=True) == {}
+            for place in on.scene.fleet.works:
+                place.hold()
+                fleet.send(place.pid, signal.SIGTERM)
+                await place.ended()
+            assert await lag.rewind(on.scene) >= 20
+            for place in on.scene.fleet.works:
+                place.release()
+            await on.scene.staffed()
+            await on.submit(5, kinds={"plain": 1})
+            assert await on.violations(is_lag_awaited=True) == {}
+            starts = Counter(line.job_id for line in on.scene.folder.lines() if line.what == "start")
+            assert list(starts.values()) == [1] * 25
 
 
 class TestPostgresql:
