@@ -47,7 +47,7 @@ async def _run(settings: config.Settings) -> int:
     # What the imports made lives as long as the process: frozen, it costs no collection a look.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 50, 100)  # an attempt leaves no cycles behind
+    gc.set_threshold(100_000, 50, 100)  # an attempt leaves no cycles behind
     return await run.run(settings, link.GuardLink.from_environ())
 
 
