@@ -10,6 +10,7 @@ import yaml
 
 from relay.config.variables import VARIABLES
 from relay.model import spec
+from tests.chaos import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,7 @@ _MARKED = r"(<!-- {name}: python -m tests.readme -->\n)(.*?)(\n<!-- end -->)"
 
 def tables() -> dict[str, str]:
     """Each generated table by its marker's name."""
-    return {"job spec": _spec_table(), "settings": _settings_table()}
+    return {"job spec": _spec_table(), "settings": _settings_table(), "chaos": rows.table()}
 
 
 def written(name: str) -> str:

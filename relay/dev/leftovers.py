@@ -2,8 +2,9 @@
 
 Each process is recorded with its pid and start time, the kernel's boot and the pid namespace: together they name one process for
 ever. A process that such a one left behind later is known by its session, together with its working folder, which lies in the
-data folder; descendants belong to it too. Most of them end by themselves, because the kernel tells them of their parent's death, so
-they are given a moment first. Nothing is ever ended because of its name.
+data folder; descendants belong to it too. So does the process that PostgreSQL's own record names, if it works there: one that
+was started just before the kill is in no other record, and takes a while to end. Most end by themselves, because the
+kernel tells them of their parent's death, so they are given a moment first. Nothing is ever ended because of its name.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def clean(folder: Path) -> None:
     if noted.get("kernel") != _kernel():
         starts = {}
     began = time.monotonic()
-    while alive := _find(folder, starts):
+    while alive := _find(folder, starts, _homes(folder, noted)):
         waited_s = time.monotonic() - began
         if waited_s > SELF_END_S:
             tree.signal_each(alive, signal.SIGKILL)
@@ -73,11 +74,14 @@ def clean(folder: Path) -> None:
     _forget_postmaster(folder, noted)
 
 
-def _find(folder: Path, starts: Mapping[int, int]) -> list[tree.Proc]:
+def _find(folder: Path, starts: Mapping[int, int], homes: Iterable[Path]) -> list[tree.Proc]:
     """The earlier run's processes that still run, with all their descendants."""
     processes = tree.snapshot()
+    postmasters = {pid for home in homes if (pid := _postmaster(home)) is not None and _works_in(pid, home)}
     roots = [
-        process for process in processes.values() if not tree.is_dead(process) and _is_ours(process, folder, starts)
+        process
+        for process in processes.values()
+        if not tree.is_dead(process) and (process.pid in postmasters or _is_ours(process, folder, starts))
     ]
     found = {process.pid: process for process in roots}
     for root in roots:
@@ -101,12 +105,29 @@ def _works_in(pid: int, folder: Path) -> bool:
 
 def _forget_postmaster(folder: Path, noted: Mapping[str, Any]) -> None:
     """Remove a stale `postmaster.pid` whose pid another process has by now: PostgreSQL would refuse to start."""
-    for home in (folder / "postgres", *(Path(each) for each in noted.get("folders", ()))):
-        stale = home / "data" / "postmaster.pid"
-        with contextlib.suppress(OSError, ValueError):
-            pid = int(stale.read_text().partition("\n")[0])
-            if tree.start_time(pid) is not None and not any(_works_in(each, home) for each in tree.snapshot()):
-                stale.unlink()
+    for home in _homes(folder, noted):
+        pid = _postmaster(home)
+        if pid is None or tree.start_time(pid) is None or any(_works_in(each, home) for each in tree.snapshot()):
+            continue
+        with contextlib.suppress(OSError):
+            _pid_file(home).unlink()
+
+
+def _homes(folder: Path, noted: Mapping[str, Any]) -> list[Path]:
+    """The folders in which PostgreSQL may have run."""
+    return [folder / "postgres", *(Path(each) for each in noted.get("folders", ()))]
+
+
+def _pid_file(home: Path) -> Path:
+    return home / "data" / "postmaster.pid"
+
+
+def _postmaster(home: Path) -> int | None:
+    """The pid that PostgreSQL has left a note of."""
+    try:
+        return int(_pid_file(home).read_text().partition("\n")[0])
+    except (OSError, ValueError):
+        return None
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -153,9 +153,12 @@ class Watcher(asyncio.PidfdChildWatcher):
         return self._events is not None and self._events.is_running()
 
     def attach_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Let go of all children when another loop, or none, follows: this watcher serves no second one."""
-        if loop is not self._events:
-            self.close()
+        """Let go of all children, and watch those that another loop starts by asyncio alone; None: none."""
+        if loop is self._events:
+            return
+        self.close()
+        if loop is not None:
+            self._events, self.poller = loop, Poller(loop)
 
     def close(self) -> None:
         """Let go of all children."""

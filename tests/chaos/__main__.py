@@ -34,7 +34,7 @@ def main() -> int:
     report = asyncio.run(run.run(plan))
     print(report)
     if given.record:
-        report.record(rows.RECORD, "kills" if given.kills else "mixed")
+        report.record(Path(given.record), "kills" if given.kills else "mixed")
     if not report.violations and not given.folder:
         shutil.rmtree(folder, ignore_errors=True)
     return 1 if report.violations else 0
@@ -54,7 +54,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--serves", type=int, default=2)
     parser.add_argument("--works", type=int, default=3)
     parser.add_argument("--folder", help="where stores and logs go, and stay")
-    parser.add_argument("--record", action="store_true", help="keep the report as the one that the README shows")
+    parser.add_argument(
+        "--record", nargs="?", const=rows.RECORD, help="keep the report for the README (or in this file)"
+    )
     return parser.parse_args()
 
 

