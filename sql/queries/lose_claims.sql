@@ -21,7 +21,6 @@ WITH worker AS MATERIALIZED (
         ON claim.job_id = jobs.id AND claim.claim_id = jobs.claim_id
       LEFT JOIN worker ON worker.id = jobs.worker_id
      WHERE jobs.id = ANY($1::bigint[])
-       AND jobs.status = 'RUNNING'
        AND (claim.hb_seq IS NULL OR claim.hb_seq = coalesce(worker.hb_seq, -1))
      ORDER BY jobs.id
        FOR UPDATE OF jobs SKIP LOCKED
