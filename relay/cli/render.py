@@ -1,6 +1,7 @@
 """Answers as the user asked for them: `-o table|json|name`.
 
-`json` is the API's object, or a list of them, indented on a terminal; `name` is ids, one a line. Times in tables are UTC, as the API tells them, to the second.
+`json` is the API's object, or a list of them, indented on a terminal; `name` is ids, one a line. Times in tables are UTC,
+as the API tells them, to the second.
 """
 
 from __future__ import annotations

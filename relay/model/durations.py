@@ -1,8 +1,9 @@
 """Durations as Go writes them (`300ms`, `90s`, `5m`, `1h30m`), plus `d` for days, or a plain number of seconds.
 
 In memory a duration is a float of seconds, rounded to the microsecond and never from something to nothing (`1ns` must not
-become a timeout of 0, which means none); what is shorter than a nanosecond, the smallest unit, is refused. Up to the limit of 100 years a double holds every microsecond exactly, so
-`parse_duration(format_duration(s)) == s`: a normalised spec reads back as what it was made from.
+become a timeout of 0, which means none); what is shorter than a nanosecond, the smallest unit, is refused. Up to the limit
+of 100 years a double holds every microsecond exactly, so `parse_duration(format_duration(s)) == s`: a normalised spec reads
+back as what it was made from.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 After each batch of finishes: delete the locks in Redis, wake those who wait for the jobs, and pass on the named locks that
 were freed: to this worker itself where it serves the waiter's queue (no message, no detour), else through Kafka. So are
-jobs that come back from a dead worker, whose partitions nobody reads yet. Children and released jobs are published. All of it is best effort and gathers while the last round is on its way: a wake-up
-saves a poll, and what is not published is stolen.
+jobs that come back from a dead worker, whose partitions nobody reads yet. Children and released jobs are published. All of
+it is best effort and gathers while the last round is on its way: a wake-up saves a poll, and what is not published is
+stolen.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The checker: what must hold of a run's facts, whatever was done to Relay meanwhile. Each invariant is a function that yields violations.
+"""The checker: what must hold of a run's facts, whatever was done to Relay meanwhile. Each invariant is a function that
+yields violations.
 
-It knows nothing of the faults: what a job may suffer from them is what the contract says. A checker that can't fail proves nothing: `test_checker` forges facts for each function, and runs
-Relay with its fence, its renewal and its guard removed.
+It knows nothing of the faults: what a job may suffer from them is what the contract says. A checker that can't fail proves
+nothing: `test_checker` forges facts for each function, and runs Relay with its fence, its renewal and its guard removed.
 """
 
 from __future__ import annotations

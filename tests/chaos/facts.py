@@ -1,6 +1,7 @@
 """Everything that the checker judges, gathered once when a run has become quiet: plain data, so that a test can forge it.
 
-It comes from the generator's journal, from what the jobs wrote, from the tables (past all proxies), from Redis, from /proc and from the logs.
+It comes from the generator's journal, from what the jobs wrote, from the tables (past all proxies), from Redis, from /proc
+and from the logs.
 """
 
 from __future__ import annotations
