@@ -213,7 +213,7 @@ async def test_a_rolling_restart_under_load_costs_no_client_an_answer_and_no_job
         over = asyncio.Event()
         first = on.scene.fleet.serves[0].api
         ids: list[int] = []
-        async with asyncio.TaskGroup() as group, Client(first, on.scene.token) as client:
+        async with Client(first, on.scene.token) as client, asyncio.TaskGroup() as group:
             group.create_task(on.load(kinds=HARMLESS).run(per_s=6, over=over))
             group.create_task(submit_steadily(on, client, ids, over=over))
             await until(lambda: ids, what="a first answer: before it, a client soon gives up")
