@@ -1,8 +1,8 @@
 """Dispatch: retries and delayed jobs that fall due are published; jobs that were never started in time end as expired.
 
-A look every quarter of a second, sooner after one that found something, and at once after a full batch: a job starts that much late
-at most, and a hundred thousand falling due within a minute are some 200 a look. Lock jobs are not published themselves, but the heads of
-their locks are.
+A look every quarter of a second, sooner after one that found something, and at once after a full batch: a job starts that
+much late at most, and a hundred thousand falling due within a minute are some 200 a look. Lock jobs are not published
+themselves, but the heads of their locks are.
 """
 
 from __future__ import annotations

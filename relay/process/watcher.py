@@ -191,14 +191,19 @@ class Watcher(asyncio.PidfdChildWatcher):
         stdin, stdout, stderr, _ = streams
         # vfork blocks for as long as `exec` takes, as in asyncio's own.
         popen = subprocess.Popen(args, stdin=stdin, stdout=stdout, stderr=stderr, **kwargs)  # type: ignore[call-overload] # noqa: ASYNC220
-        self._watch(popen.pid, child.end)
+        try:
+            self._watch(popen.pid, child.end)
+        except OSError:  # out of descriptors: what can't be watched must not run
+            os.killpg(popen.pid, signal.SIGKILL)
+            popen.wait()
+            raise
         child.be_born(popen)
         return _Transport(popen.pid)
 
     def _watch(self, pid: int, tell: Callable[[Exit], object]) -> None:
         pidfd = os.pidfd_open(pid)
-        self._children[pid] = pidfd, tell
         self.poller.add(pidfd, partial(self._reap, pid))
+        self._children[pid] = pidfd, tell
 
     def _reap(self, pid: int) -> None:
         try:

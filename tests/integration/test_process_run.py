@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -32,6 +33,21 @@ async def test_a_command_that_ends_well() -> None:
     assert result.leftover_processes == 0
     assert result.cpu_s is not None
     assert 0 < result.cpu_s < 1
+
+
+async def test_a_child_that_cannot_be_watched_is_killed_and_its_job_handed_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await run("true")
+    before = tree.child_pids()
+
+    def refuse(_pid: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    result, _ = await run("sleep", "60")
+    assert result.ending is Ending.RELEASED
+    assert tree.child_pids() == before
 
 
 async def test_the_guard_hears_of_the_start_right_around_the_fork() -> None:
