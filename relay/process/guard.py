@@ -3,7 +3,7 @@
 It runs the worker as its child, hears over a pipe which claims run and until when (CLOCK_BOOTTIME), and kills all processes of a
 claim whose deadline passes (worker stopped, stalled, cut off), or of every claim when the worker dies. A deadline only grows, and
 never once it has passed. One that passes between "starting" and "started" kills the worker too: only so is it sure that nothing
-forks afterwards. Messages, one line each: `starting CLAIM NS`, `started CLAIM PID START [CGROUP]`, `ended CLAIM`,
+forks afterwards. Messages, one line each: `starting CLAIM NS`, `started CLAIM PID FIRST LAST [CGROUP]`, `ended CLAIM`,
 `renewed NS CLAIM...`. What it can't understand it answers with the worker's death, the safe side.
 
 A process of its own, because a thread or a signal handler of the worker stops with it; `python -I -S` and the standard library's
@@ -111,8 +111,9 @@ class Guard:
             self._claims[first] = claim = _Claim(first, int(rest[0]))
             self._nearest_ns = min(self._nearest_ns or claim.deadline_ns, claim.deadline_ns)
         elif word == "started":
-            pid, start, *cgroup = rest
-            self._claims[first].target = tree.Target(first, int(pid), int(start) or None, " ".join(cgroup) or None)
+            pid, since, until, *cgroup = rest
+            start = tree.Start(int(since), int(until))
+            self._claims[first].target = tree.Target(first, int(pid), start, " ".join(cgroup) or None)
         elif word == "ended":
             self._claims.pop(first, None)
             self._dying.pop(first, None)

@@ -77,9 +77,9 @@ class GuardLink:
         if self.is_closed:
             raise StartRefused
 
-    def started(self, claim_id: str, pid: int, start: int, *, cgroup: str | None = None) -> None:
-        """Name the claim's first process, by pid and start time (`tree.start_time`), and the attempt's own cgroup folder."""
-        self._send(f"started {claim_id} {pid} {start}{' ' + cgroup if cgroup else ''}\n")
+    def started(self, claim_id: str, pid: int, start: tree.Start, *, cgroup: str | None = None) -> None:
+        """Name the claim's first process, by pid and time of start, and the attempt's own cgroup folder."""
+        self._send(f"started {claim_id} {pid} {start.first} {start.last}{' ' + cgroup if cgroup else ''}\n")
 
     def ended(self, claim_id: str) -> None:
         """Say that no process of the claim is left, or none was started. Sending it again does nothing."""

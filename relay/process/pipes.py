@@ -33,7 +33,7 @@ class Reader:
         self._sink = sink
         self._on_closed: Callable[[], None] | None = on_closed
         self._poller = poller
-        os.set_blocking(fd, False)
+        os.set_blocking(fd, False)  # a job may read its own stdout, and take what was there when we were told of it
         poller.add(fd, self.read)
 
     def read(self) -> bool:

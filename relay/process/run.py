@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from relay.process.command import Command
     from relay.process.output import Output
+    from relay.process.tree import Start
 
 _log = log.get(__name__)
 _DRAIN_S = 2.0
@@ -46,8 +47,8 @@ _IS_UTF8 = sys.getfilesystemencoding() == "utf-8"  # then `subprocess` encodes a
 class Execution:
     """One attempt's processes.
 
-    `on_starting` is called right before the fork, `on_started(pid, start)` right after it, with the main process's start in
-    clock ticks since boot. `run` is called once.
+    `on_starting` is called right before the fork, `on_started(pid, start)` right after it, with the main process's pid
+    and time of start. `run` is called once.
     """
 
     def __init__(
@@ -56,10 +57,10 @@ class Execution:
         *,
         output: Output,
         on_starting: Callable[[], None],
-        on_started: Callable[[int, int], None],
+        on_started: Callable[[int, Start], None],
     ) -> None:
         self._on_starting: Callable[[], object] = on_starting
-        self._on_started: Callable[[int, int], object] = on_started
+        self._on_started: Callable[[int, Start], object] = on_started
         self._command = command
         self._output = output
         self._launch = Launch(command)
@@ -258,7 +259,7 @@ class Execution:
             self._ending, self._broken_limit = Ending.LIMIT, limit
         self.kill()
 
-    def _note_birth(self, pid: int, start: int) -> None:
+    def _note_birth(self, pid: int, start: Start) -> None:
         self._orphans.lead(self._command.claim_id, pid)
         self._on_started(pid, start)
 
@@ -282,5 +283,5 @@ class Execution:
         )
 
 
-def _ignore(*_: int) -> None:
+def _ignore(*_: object) -> None:
     """Do nothing."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _log = log.get(__name__)
 _ROOT_NAME = re.compile(r"relay-(\d+)-(\d+)-(\d+)-\w+")
 _REMOVE_S = 60.0
-_SPARE = 64
+_SPARE = 1024  # of each user: more than attempts run at once, or each attempt beyond makes and removes one
 _REMOVE = 'chmod -R u+rwX -- "$1" 2>/dev/null; rm -rf -- "$1"'
 
 _spare: dict[int | None, list[Folder]] = {}  # by user id

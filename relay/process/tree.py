@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 COOKIE = "RELAY_CLAIM"
 PR_SET_CHILD_SUBREAPER = 36
 
+_TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
 _MARK = b"\0" + COOKIE.encode() + b"="
-_RESCAN_S = (
-    0.01  # mostly enough for a killed process to leave; scans without a pause take the CPU that it needs for that
-)
+_RESCAN_S = 0.01  # mostly enough for a killed process to leave; scans without a pause take the CPU that it needs for it
 
 
 class Proc(NamedTuple):
@@ -43,12 +42,19 @@ class Proc(NamedTuple):
     state: str
 
 
+class Start(NamedTuple):
+    """When a process was forked, in clock ticks since boot: not before `first` and not after `last`."""
+
+    first: int
+    last: int
+
+
 class Target(NamedTuple):
     """One claim to look for: what is known of its leader (the command's first process), and its own cgroup's folder."""
 
     claim_id: str
     leader: int | None = None
-    leader_start: int | None = None
+    leader_start: Start | None = None
     cgroup: str | None = None
 
 
@@ -75,6 +81,11 @@ def start_time(pid: int) -> int | None:
     """When the process started, in clock ticks since boot. None: there is no such process."""
     proc = _read_proc(pid)
     return None if proc is None else proc.start
+
+
+def now_ticks() -> int:
+    """Now, as start times count. Costs nothing, where reading a process's own from /proc waits for its exec to be over."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // _TICK_NS
 
 
 def claim_of(pid: int) -> str | None:
@@ -105,22 +116,15 @@ def group_exists(pgid: int) -> bool:
     return True
 
 
-def members(
-    claim_id: str, *, leader: int | None, leader_start: int | None = None, procs: Mapping[int, Proc] | None = None
-) -> list[Proc]:
-    """The claim's live processes, never this process itself. `procs` is a `snapshot` to look in; None takes a new one.
-
-    With `leader_start`, a leader's pid that another process has by now counts for nothing.
-    """
-    return find([Target(claim_id, leader, leader_start)], procs=procs)
-
-
 def find(targets: Collection[Target], *, procs: Mapping[int, Proc] | None = None) -> list[Proc]:
-    """All live processes of any of the claims, by one scan for all of them; never this process itself."""
+    """All live processes of any of the claims, by one scan for all of them; never this process itself.
+
+    A leader's pid that another process has by now counts for nothing. `procs` is a `snapshot` to look in; None takes a new one.
+    """
     procs = snapshot() if procs is None else procs
     cookies = {target.claim_id for target in targets}
     leaders = {target.leader: target for target in targets if target.leader and not _is_reused(target, procs)}
-    since = min((target.leader_start or 0 for target in targets), default=0)
+    since = min((target.leader_start.first if target.leader_start else 0 for target in targets), default=0)
     young = (proc for proc in procs.values() if proc.start >= since and not is_dead(proc))
     roots = [proc.pid for proc in young if _follows(proc, leaders, procs) or claim_of(proc.pid) in cookies]
     return _alive_from(roots, procs)
@@ -155,15 +159,28 @@ def kill_round(
     return found
 
 
-def kill_until_clean(
-    claim_id: str, *, leader: int | None, deadline_s: float, leader_start: int | None = None, cgroup: str | None = None
-) -> int:
-    """Kill the claim's processes until none is left, reap those that became this process's children (not the leader).
+def kill_until_clean(targets: Collection[Target], *, deadline_s: float, apart_s: float = 0) -> int:
+    """Kill the claims' processes until two scans, `apart_s` seconds apart, find none; reap those that became this process's children.
 
-    Blocks for as long as it takes: run it in a thread where a loop must go on. Returns how many it killed.
-    Raises TimeoutError if some are left after `deadline_s` seconds (each has a SIGKILL pending, unless it may not be signalled).
+    The leaders are left to be reaped by others. Blocks for as long as it takes: run it in a thread where a loop must go on.
+    Returns how many it killed. Raises TimeoutError if some are left after `deadline_s` seconds (each has a SIGKILL pending, unless it
+    may not be signalled).
     """
-    return _kill([Target(claim_id, leader, leader_start, cgroup)], deadline_s=deadline_s, apart_s=0)
+    give_up = time.monotonic() + deadline_s
+    killed: set[tuple[int, int]] = set()
+    clean_scans = 0 if targets else 2
+    while clean_scans < 2:
+        found = kill_round(targets)
+        killed.update((proc.pid, proc.start) for proc in found)
+        clean_scans = 0 if found else clean_scans + 1
+        if found and time.monotonic() > give_up:
+            raise TimeoutError(
+                f"{len(found)} processes outlived SIGKILL for {deadline_s} s, the first is pid {found[0].pid}"
+            )
+        if clean_scans < 2:
+            time.sleep(_RESCAN_S if found else apart_s)
+    reap({pid for pid, _ in killed} - {target.leader for target in targets})
+    return len(killed)
 
 
 def sweep(claim_ids: Collection[str], *, deadline_s: float = 60) -> int:
@@ -171,7 +188,7 @@ def sweep(claim_ids: Collection[str], *, deadline_s: float = 60) -> int:
 
     Blocks for a second at least, unless there are no claims. Returns how many it killed. Raises TimeoutError like `kill_until_clean`.
     """
-    return _kill([Target(claim_id) for claim_id in claim_ids], deadline_s=deadline_s, apart_s=1)
+    return kill_until_clean([Target(claim_id) for claim_id in claim_ids], deadline_s=deadline_s, apart_s=1)
 
 
 def kill_cgroup(folder: str) -> bool:
@@ -190,27 +207,10 @@ def reap(pids: Iterable[int]) -> None:
             os.waitpid(pid, os.WNOHANG)
 
 
-def _kill(targets: Collection[Target], *, deadline_s: float, apart_s: float) -> int:
-    give_up = time.monotonic() + deadline_s
-    killed: set[tuple[int, int]] = set()
-    clean_scans = 0 if targets else 2
-    while clean_scans < 2:
-        found = kill_round(targets)
-        killed.update((proc.pid, proc.start) for proc in found)
-        clean_scans = 0 if found else clean_scans + 1
-        if found and time.monotonic() > give_up:
-            raise TimeoutError(
-                f"{len(found)} processes outlived SIGKILL for {deadline_s} s, the first is pid {found[0].pid}"
-            )
-        if clean_scans < 2:
-            time.sleep(_RESCAN_S if found else apart_s)
-    reap({pid for pid, _ in killed} - {target.leader for target in targets})
-    return len(killed)
-
-
 def _is_reused(target: Target, procs: Mapping[int, Proc]) -> bool:
     proc = procs.get(target.leader or 0)
-    return proc is not None and target.leader_start is not None and proc.start != target.leader_start
+    start = target.leader_start
+    return proc is not None and start is not None and not start.first <= proc.start <= start.last
 
 
 def _follows(proc: Proc, leaders: Mapping[int, Target], procs: Mapping[int, Proc]) -> bool:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.process.link import GuardLink
+    from relay.process.tree import Start
     from relay.worker.finisher import Finisher
     from relay.worker.parent import ParentOutput
     from relay.worker.roster import Roster
@@ -125,7 +126,7 @@ class Attempts:
         self._link.starting(claim.facts.claim_id, claim.trusted_until_ns)
         failpoints.hit("before_exec")
 
-    def _started(self, claim: Claim, pid: int, start: int) -> None:
+    def _started(self, claim: Claim, pid: int, start: Start) -> None:
         claim.phase = Phase.RUNNING
         cgroup = claim.execution.cgroup if claim.execution is not None else None
         self._link.started(claim.facts.claim_id, pid, start, cgroup=cgroup)

@@ -76,7 +76,7 @@ async def test_a_daemon_that_holds_the_pipes_ends_with_its_job(relay: Cluster) -
     claim_id, said = (await read(relay, job["id"])).decode().split()
     attempt = job["attempts"][0]
     assert (said, attempt["outcome"], attempt["leftover_processes"]) == ("hi", "succeeded", 1)
-    assert tree.members(claim_id, leader=None) == []
+    assert tree.find([tree.Target(claim_id)]) == []
     assert took_s(attempt) < 2
 
 

@@ -49,8 +49,9 @@ class Worker:
 
     def start(self, claim_id: str, ttl_ms: int, pids: str, size: int = 4, cgroup: str | None = None) -> str:
         deadline_ns = self.announce(claim_id, ttl_ms)
+        first = tree.now_ticks()
         job = self.jobs[claim_id] = family(claim_id, pids, size)
-        self.link.started(claim_id, job.pid, tree.start_time(job.pid) or 0, cgroup=cgroup)
+        self.link.started(claim_id, job.pid, tree.Start(first, tree.now_ticks()), cgroup=cgroup)
         return deadline_ns
 
     def announce(self, claim_id: str, ttl_ms: int) -> str:
@@ -72,7 +73,7 @@ class Worker:
     def many(self, count: int) -> str:
         for number in range(count):
             self.link.starting(_name(number), _in_ms(60_000))
-            self.link.started(_name(number), NO_PID + number, 1)
+            self.link.started(_name(number), NO_PID + number, tree.Start(1, 1))
         return "many"
 
     def renew_many(self, count: int) -> str:
@@ -133,7 +134,9 @@ async def main() -> None:
     _say(str(os.getpid()))
     await worker.link.wait_closed()
     _say("guard gone")
-    killed = [tree.kill_until_clean(claim_id, leader=job.pid, deadline_s=5) for claim_id, job in worker.jobs.items()]
+    killed = [
+        tree.kill_until_clean([tree.Target(claim_id, job.pid)], deadline_s=5) for claim_id, job in worker.jobs.items()
+    ]
     _say(f"killed {sum(killed)}")
     os._exit(3)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.process.command import Command
+    from relay.process.tree import Start
     from relay.store.connection import Connection
 
 TTL_S = 15.0
@@ -131,7 +132,7 @@ class World:
         *,
         output: object,
         on_starting: Callable[[], None],
-        on_started: Callable[[int, int], None],
+        on_started: Callable[[int, Start], None],
     ) -> Process:
         """Make what stands for an attempt's execution."""
         del output

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from relay import errors
 from relay.model.results import Ending, Result
 from relay.process import guard, link
+from relay.process.tree import Start
 from relay.worker.drain import Drain
 from relay.worker.parts import assemble
 from relay.worker.stores import Stores
@@ -51,7 +52,7 @@ class Process:
         command: Command,
         *,
         on_starting: Callable[[], None],
-        on_started: Callable[[int, int], None],
+        on_started: Callable[[int, Start], None],
     ) -> None:
         self.worker = worker
         self.claim_id = command.claim_id
@@ -84,7 +85,7 @@ class Process:
 
     def fork(self) -> None:
         self.state = State.ALIVE
-        self._on_started(1, 1)
+        self._on_started(1, Start(1, 1))
 
     def end(self, exit_code: int) -> None:
         """End by itself; the worker has yet to hear of it."""

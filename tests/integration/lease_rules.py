@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from relay.lease.locks import Look
     from relay.process.link import GuardLink
+    from relay.process.tree import Start
     from relay.worker.roster import Claim
     from tests.integration.lease_model_script import Script
 
@@ -76,7 +77,7 @@ def guard_told_after_the_fork(patch: pytest.MonkeyPatch) -> None:
             raise link.StartRefused
         deadlines[claim_id] = deadline_ns
 
-    def tell(own: GuardLink, claim_id: str, pid: int, start: int, *, cgroup: str | None = None) -> None:
+    def tell(own: GuardLink, claim_id: str, pid: int, start: Start, *, cgroup: str | None = None) -> None:
         own._send(f"starting {claim_id} {deadlines[claim_id]}\n")
         started(own, claim_id, pid, start, cgroup=cgroup)
 

@@ -30,7 +30,7 @@ class Run:
         env = {"PATH": PATH, "LANG": "C.UTF-8", "RELAY_CLAIM": self.claim_id} | more.pop("env", {})
         limits = Limits(**more.pop("limits", {}))
         self.output = Output(output_bytes)
-        self.started: list[tuple[int, int]] = []
+        self.started: list[tuple[int, tree.Start]] = []
         self.starting = 0
         self.execution = Execution(
             Command(claim_id=self.claim_id, command=command, args=args, env=env, limits=limits, **more),
@@ -52,7 +52,7 @@ class Run:
 
     def living(self) -> list[tree.Proc]:
         """Its processes, by group, session and cookie."""
-        return tree.members(self.claim_id, leader=self.started[0][0] if self.started else None)
+        return tree.find([tree.Target(self.claim_id, self.started[0][0] if self.started else None)])
 
     def _note_starting(self) -> None:
         self.starting += 1

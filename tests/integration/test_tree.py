@@ -30,7 +30,6 @@ class Family:
         self.claim_id = claim_id
         self.job = job
         self.leader = job.pid
-        self.leader_start = tree.start_time(job.pid)
         self.pids = pids
 
     @property
@@ -81,15 +80,15 @@ def _run(script: str) -> str:
 
 async def test_members_are_the_session_cookie_carriers_and_all_their_descendants(start_family: StartFamily) -> None:
     one, other = await start_family("one"), await start_family("other")
-    assert _pids(tree.members("one", leader=one.leader)) == one.pids
-    assert _pids(tree.members("one", leader=None)) == one.pids
+    assert _pids(tree.find([tree.Target("one", one.leader)])) == one.pids
+    assert _pids(tree.find([tree.Target("one")])) == one.pids
     assert _pids(tree.find([tree.Target("one"), tree.Target("-", other.leader)])) >= one.pids | {other.leader}
 
 
 async def test_members_are_found_without_a_cookie_as_long_as_they_are_in_the_leaders_session(
     child: subprocess.Popen[bytes],
 ) -> None:
-    assert _pids(tree.members("none carries this", leader=child.pid)) == {child.pid}
+    assert _pids(tree.find([tree.Target("none carries this", child.pid)])) == {child.pid}
 
 
 async def test_zombies_and_this_process_are_no_members(
@@ -97,18 +96,20 @@ async def test_zombies_and_this_process_are_no_members(
 ) -> None:
     child.kill()
     await until(lambda: tree.snapshot()[child.pid].state == "Z")
-    assert tree.members("claim", leader=child.pid) == []
-    assert os.getpid() not in _pids(tree.members("claim", leader=os.getpid()))
+    assert tree.find([tree.Target("claim", child.pid)]) == []
+    assert os.getpid() not in _pids(tree.find([tree.Target("claim", os.getpid())]))
     monkeypatch.setattr(tree, "claim_of", lambda pid: "mine" if pid == os.getpid() else None)
-    assert tree.members("mine", leader=None) == []
+    assert tree.find([tree.Target("mine")]) == []
 
 
 async def test_a_leaders_pid_that_is_another_process_by_now_is_no_member(child: subprocess.Popen[bytes]) -> None:
     start = tree.start_time(child.pid)
     assert start is not None
-    assert _pids(tree.members("claim", leader=child.pid, leader_start=start)) == {child.pid}
-    assert tree.members("claim", leader=child.pid, leader_start=start - 1) == []
-    assert tree.kill_until_clean("claim", leader=child.pid, leader_start=start - 1, deadline_s=1) == 0
+    before, then, after = (tree.Start(tick - 1, tick) for tick in (start - 1, start, start + 2))
+    assert _pids(tree.find([tree.Target("claim", child.pid, then)])) == {child.pid}
+    for other in (before, after):
+        assert tree.find([tree.Target("claim", child.pid, other)]) == []
+        assert tree.kill_until_clean([tree.Target("claim", child.pid, other)], deadline_s=1) == 0
     assert child.poll() is None
 
 
@@ -119,8 +120,8 @@ async def test_a_group_without_its_leader_belongs_to_the_claim_that_its_processe
     procs = tree.snapshot()
     session = next(proc for proc in procs.values() if proc.pid in one.pids and proc.session == proc.pid != one.leader)
     moved = {session.pid: session._replace(pgid=77, session=77)}
-    assert tree.members("another", leader=77, procs=moved) == []
-    assert tree.members(tree.claim_of(session.pid) or "another", leader=77, procs=moved) == [moved[session.pid]]
+    assert tree.find([tree.Target("another", 77)], procs=moved) == []
+    assert tree.find([tree.Target(tree.claim_of(session.pid) or "another", 77)], procs=moved) == [moved[session.pid]]
 
 
 async def test_a_signal_reaches_exactly_the_process_that_was_seen(child: subprocess.Popen[bytes]) -> None:
@@ -133,20 +134,20 @@ async def test_a_signal_reaches_exactly_the_process_that_was_seen(child: subproc
 
 async def test_killing_until_clean_leaves_no_process_of_the_claim(start_family: StartFamily) -> None:
     one, other = await start_family("one"), await start_family("other")
-    assert tree.kill_until_clean("one", leader=one.leader, deadline_s=5) == 4
+    assert tree.kill_until_clean([tree.Target("one", one.leader)], deadline_s=5) == 4
     assert one.living == set()
     assert other.living == other.pids
 
 
 async def test_what_is_stopped_or_ignores_signals_is_killed_too(child: subprocess.Popen[bytes]) -> None:
     child.send_signal(signal.SIGSTOP)
-    assert tree.kill_until_clean("claim", leader=child.pid, deadline_s=5) == 1
+    assert tree.kill_until_clean([tree.Target("claim", child.pid)], deadline_s=5) == 1
     assert child.wait() == -signal.SIGKILL
 
 
 async def test_killing_gives_up_at_its_deadline(child: subprocess.Popen[bytes]) -> None:
     with pytest.raises(TimeoutError, match=f"pid {child.pid}"):
-        tree.kill_until_clean("claim", leader=child.pid, deadline_s=-1)
+        tree.kill_until_clean([tree.Target("claim", child.pid)], deadline_s=-1)
 
 
 def test_a_group_that_forks_all_the_time_is_killed() -> None:
@@ -157,9 +158,9 @@ from relay.process import tree
 tree.become_subreaper()
 job = subprocess.Popen([sys.executable, "-S", "-c", {comet!r}], start_new_session=True)
 job.wait()
-killed = tree.kill_until_clean("claim", leader=job.pid, deadline_s=10)
+killed = tree.kill_until_clean([tree.Target("claim", job.pid)], deadline_s=10)
 tree.reap(tree.child_pids())
-print(killed > 0, tree.group_exists(job.pid), tree.members("claim", leader=job.pid))
+print(killed > 0, tree.group_exists(job.pid), tree.find([tree.Target("claim", job.pid)]))
 """
     assert _run(script) == "True False []\n"
 
@@ -171,7 +172,7 @@ from relay.process import tree
 tree.become_subreaper()
 subprocess.run(["setsid", "sh", "-c", "sleep 1000 & sleep 1000 &"], env={"PATH": "/bin:/usr/bin", "RELAY_CLAIM": "claim"})
 adopted = len(tree.child_pids())
-print(adopted, tree.kill_until_clean("claim", leader=None, deadline_s=5), tree.child_pids())
+print(adopted, tree.kill_until_clean([tree.Target("claim")], deadline_s=5), tree.child_pids())
 """
     assert _run(script) == "2 2 []\n"
 
@@ -184,7 +185,7 @@ half_dead = "import ctypes, threading, time; threading.Thread(target=time.sleep,
 job = subprocess.Popen([sys.executable, "-c", half_dead], start_new_session=True)
 while b"Z (zombie)" not in open(f"/proc/{job.pid}/status", "rb").read():
     os.sched_yield()
-print(tree.kill_until_clean("claim", leader=job.pid, deadline_s=5), job.wait())
+print(tree.kill_until_clean([tree.Target("claim", job.pid)], deadline_s=5), job.wait())
 """
     assert _run(script) == "1 -9\n"
 
@@ -221,7 +222,7 @@ async def test_without_a_free_descriptor_a_scan_fails_rather_than_being_clean(ch
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "open", _no_descriptor)
         with pytest.raises(OSError, match="Too many open files"):
-            tree.members("claim", leader=child.pid)
+            tree.find([tree.Target("claim", child.pid)])
 
 
 def _no_descriptor(*_: object, **__: object) -> int:
