@@ -9,9 +9,11 @@ can't be written (the reader of stderr has gone) is lost.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json as json_module
 import logging
 import sys
+import time
 from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
@@ -23,11 +25,10 @@ if TYPE_CHECKING:
 class _Lines:
     """Write each message as one line with one `write`, so that processes sharing stderr don't mix within a line."""
 
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
+    stream: TextIO | None = None
 
     def msg(self, message: str) -> None:
-        stream = self._stream or sys.stderr
+        stream = self.stream or sys.stderr
         # OSError: the reader is gone; ValueError: the stream is closed. Neither may end a worker.
         with contextlib.suppress(OSError, ValueError):
             stream.write(message + "\n")
@@ -51,18 +52,13 @@ class _LibraryRecords(logging.Handler):
 
 def configure(*, json: bool = False, stream: TextIO | None = None) -> None:
     """Set the process's logging up; the last call wins. `stream` None: whatever `sys.stderr` is when a line is written."""
-    processors: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(serializer=_to_json) if json else _to_line,
-    ]
-    lines = _Lines(stream)
+    _lines.stream = stream
+    _processors[-1] = structlog.processors.JSONRenderer(serializer=_to_json) if json else _to_line
     structlog.configure(
-        processors=processors,
+        processors=_processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: lines,
+        logger_factory=lambda *_: _lines,
+        cache_logger_on_first_use=True,  # what may change later is changed in place
     )
     root = logging.getLogger()
     if not any(isinstance(handler, _LibraryRecords) for handler in root.handlers):
@@ -74,6 +70,17 @@ def get(name: str) -> FilteringBoundLogger:
     if not structlog.is_configured():
         configure()
     return cast("FilteringBoundLogger", structlog.get_logger(source=name))
+
+
+def _add_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    seconds, micros = divmod(time.time_ns() // 1000, 10**6)
+    event["timestamp"] = f"{_iso(seconds)}.{micros:06d}Z"
+    return event
+
+
+@functools.lru_cache(maxsize=1)
+def _iso(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _to_json(event: object, **_: object) -> str:
@@ -92,3 +99,12 @@ def _plain(value: object) -> str:
     """One word, quoted where it has to be: a value must not be able to start a line or move a terminal's cursor."""
     text = str(value)
     return text if text.isprintable() and " " not in text and text else json_module.dumps(text)
+
+
+_lines = _Lines()
+_processors: list[Processor] = [
+    structlog.processors.add_log_level,
+    _add_time,
+    structlog.processors.format_exc_info,
+    _to_line,
+]
