@@ -20,7 +20,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from relay.lease.calls import Calls, LeaseUnavailable, Script
-from relay.lease.wakes import Wake, Wakes
+from relay.lease.wakes import CHANGED, Wake, Wakes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -63,6 +63,9 @@ for i, key in ipairs(KEYS) do
   if redis.call('GET', key) == ARGV[i] then
     n = n + redis.call('DEL', key)
   end
+end
+if ARGV[#KEYS + 1] then
+  redis.call('PUBLISH', ARGV[#KEYS + 1], ARGV[#KEYS + 2])
 end
 return n
 """)
@@ -126,12 +129,14 @@ class Leases:
         """Extend own locks by a full TTL, re-create vanished ones; leave others' alone."""
         return [Renewal(got) for got in await self._each(_RENEW, pairs, is_optional=False)]
 
-    async def release(self, pairs: Sequence[tuple[int, str]]) -> None:
-        """Delete the locks that these claims still own."""
+    async def release(self, pairs: Sequence[tuple[int, str]], *, changed: Sequence[int] = ()) -> None:
+        """Delete the locks that these claims still own, and wake those who wait for the `changed` jobs, in the same call."""
         for at in range(0, len(pairs), _BATCH):
-            chunk = pairs[at : at + _BATCH]
+            chunk, woken = pairs[at : at + _BATCH], changed[at : at + _BATCH]
             keys = [self._key(job_id) for job_id, _ in chunk]
-            await self._calls.script(_RELEASE, keys, args=[claim for _, claim in chunk], is_optional=True)
+            wake = self._wakes.message(CHANGED, woken) if woken else ()
+            await self._calls.script(_RELEASE, keys, args=[*(claim for _, claim in chunk), *wake], is_optional=True)
+        await self._wakes.publish(CHANGED, changed[-(-len(pairs) // _BATCH) * _BATCH :])
 
     async def look(self, pairs: Sequence[tuple[int, str]]) -> Look:
         """Read locks, sentinel and run id at one instant. Not split into batches: that would lose the one instant."""

@@ -50,11 +50,14 @@ class Wakes:
     async def publish(self, kind: str, job_ids: Sequence[int]) -> None:
         """Send the ids; give up in silence when Redis can't be reached."""
         for at in range(0, len(job_ids), _BATCH):
-            text = ",".join(map(str, job_ids[at : at + _BATCH]))
             try:
-                await self._calls.call("PUBLISH", self._prefix + kind, text, is_optional=True)
+                await self._calls.call("PUBLISH", *self.message(kind, job_ids[at : at + _BATCH]), is_optional=True)
             except calls.LeaseUnavailable:
                 return
+
+    def message(self, kind: str, job_ids: Sequence[int]) -> tuple[str, str]:
+        """Channel and text that tell listeners about these jobs; for a script that publishes them along with its own work."""
+        return self._prefix + kind, ",".join(map(str, job_ids))
 
     async def listen(self, kinds: Sequence[str]) -> AsyncGenerator[Wake, None]:
         """Yield (kind, job ids) until the caller closes it; see the module's docstring for LOST."""

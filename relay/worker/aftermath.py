@@ -14,7 +14,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from relay import errors
-from relay.lease import CHANGED, LeaseUnavailable
+from relay.lease import LeaseUnavailable
 from relay.store import locks
 from relay.store.connection import connection
 
@@ -81,15 +81,13 @@ class Aftermath:
             due += await self._hand_on(freed, back)
         if due:
             self._publisher.publish([ref for ref in due if ref.id not in back])
-        if ended:
-            with contextlib.suppress(LeaseUnavailable):  # they end with their TTL
-                await self._leases.release(ended)
+        if ended or changed:
+            with contextlib.suppress(LeaseUnavailable):  # locks end with their TTL, waiters look by themselves
+                await self._leases.release(ended, changed=changed)
         # A job that comes back is found locked as long as its old claim's lock stands, and then waits to be stolen.
         again = [ref for ref in due if ref.id in back]
         if again:
             self._publisher.publish(self._keep(again))
-        if changed:
-            await self._leases.publish_wake(CHANGED, changed)
 
     async def _hand_on(self, freed: Sequence[str], back: Collection[int]) -> list[JobRef]:
         """Find who is next for these named locks; keep those of own queues while there is room, return the others.

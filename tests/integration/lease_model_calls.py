@@ -203,14 +203,11 @@ class GatedLeases(Leases):
     async def renew(self, pairs: Sequence[tuple[int, str]]) -> list[Renewal]:
         return await self._send("renew", lambda: self._redis.renew(pairs))
 
-    async def release(self, pairs: Sequence[tuple[int, str]]) -> None:
-        await self._send("release", lambda: self._redis.release(pairs))
+    async def release(self, pairs: Sequence[tuple[int, str]], *, changed: Sequence[int] = ()) -> None:
+        await self._send("release", lambda: self._redis.release(pairs, changed=changed))
 
     async def look(self, pairs: Sequence[tuple[int, str]]) -> Look:
         return await self._send("look", lambda: self._redis.look(pairs))
-
-    async def publish_wake(self, _kind: str, _job_ids: Sequence[int]) -> None:
-        """Wake-ups are no part of the protocol."""
 
     async def ping(self) -> None:
         """Always there: only calls that carry a claim matter."""

@@ -44,8 +44,8 @@ class SimulatedRedis:
                 self._ends_ms[job_id] = self.now_ms + self.lease_ms
         return renewals
 
-    async def release(self, pairs: Sequence[tuple[int, str]]) -> None:
-        await self._leases.release(pairs)
+    async def release(self, pairs: Sequence[tuple[int, str]], *, changed: Sequence[int] = ()) -> None:
+        await self._leases.release(pairs, changed=changed)
         owners = (await self._leases.look(pairs)).owners
         for (job_id, _), owner in zip(pairs, owners, strict=True):
             if owner is None:

@@ -100,6 +100,30 @@ async def test_batches_larger_than_a_script_takes_are_split(leases: Leases) -> N
     assert (await leases.look(pairs)).owners == [None] * 2501
 
 
+async def test_deleting_locks_wakes_those_who_wait_for_the_jobs(leases: Leases) -> None:
+    pairs = [(number, CLAIM) for number in range(1, 1501)]
+    job_ids = [job_id for job_id, _ in pairs]
+    heard: list[tuple[int, ...]] = []
+
+    async def listen() -> None:
+        async for _, woken in leases.listen([CHANGED]):
+            heard.append(woken)
+
+    async def is_heard() -> bool:
+        await leases.release([], changed=[7])
+        return bool(heard)
+
+    async with asyncio.TaskGroup() as tasks:
+        listening = tasks.create_task(listen())
+        await until(is_heard)
+        await leases.release(pairs, changed=job_ids)
+        await leases.release(pairs[:1], changed=job_ids[:1001])
+        await until(lambda: len([woken for woken in heard if woken != (7,)]) == 4)
+        listening.cancel()
+
+    assert [len(woken) for woken in heard if woken != (7,)] == [1000, 500, 1000, 1]
+
+
 async def test_relays_that_share_a_redis_do_not_meet(server: redis_server.Redis, leases: Leases) -> None:
     other = Leases(server.url, cluster_id=uuid.uuid4(), ttl_s=TTL_S)
     try:
