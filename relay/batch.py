@@ -1,6 +1,7 @@
 """Natural batching: while one batch is on its way, the next gathers.
 
 An idle batcher sends one item at once and adds no wait; a busy one sends everything that has come in since, in one call.
+After a batch of several it may gather a moment longer (`gather_s`): that costs latency only where there is much to do.
 That is how Relay never pays a round trip per job and step (inserts, claims, output, finishes, lock releases).
 A batcher is served by one task in the caller's task group; it promises nothing about order between items.
 """
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
+_MANY = 4  # items in a batch: then there are more to come
+
 
 class Batcher(Generic[T, R]):
     """Turn single calls into batches of at most `limit` items.
@@ -25,9 +28,16 @@ class Batcher(Generic[T, R]):
     item's caller alone. If `run` itself raises, every item of the batch gets that exception.
     """
 
-    def __init__(self, run: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]], *, limit: int = 1000) -> None:
+    def __init__(
+        self,
+        run: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]],
+        *,
+        limit: int = 1000,
+        gather_s: float = 0.0,
+    ) -> None:
         self._run = run
         self._limit = limit
+        self._gather_s = gather_s
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._wake = asyncio.Event()
 
@@ -45,12 +55,13 @@ class Batcher(Generic[T, R]):
                 await self._wake.wait()
                 self._wake.clear()
                 while self._waiting:
-                    await self._send()
+                    if await self._send() >= _MANY and self._gather_s:
+                        await asyncio.sleep(self._gather_s)
         finally:
             for _, future in self._waiting:
                 future.cancel()
 
-    async def _send(self) -> None:
+    async def _send(self) -> int:
         batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
         try:
             answers = await self._run([item for item, _ in batch])
@@ -62,7 +73,7 @@ class Batcher(Generic[T, R]):
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
-            return
+            return len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):
             if future.done():
                 continue
@@ -70,3 +81,4 @@ class Batcher(Generic[T, R]):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+        return len(batch)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _log = log.get(__name__)
 _BATCH = 500
+_GATHER_S = 0.01
 _RETRY_S = (0.05, 0.2, 0.5, 1.0)
 
 
@@ -37,7 +38,7 @@ class Finisher:
         self._pool = pool
         self._aftermath = aftermath
         self._worker_id = worker_id
-        self._batcher: Batcher[Finish, Finished] = Batcher(self._record, limit=_BATCH)
+        self._batcher: Batcher[Finish, Finished] = Batcher(self._record, limit=_BATCH, gather_s=_GATHER_S)
 
     async def record(self, result: Finish) -> Finished:
         """Record one result; returns once it is durable, or fenced.
