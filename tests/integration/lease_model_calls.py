@@ -209,6 +209,9 @@ class GatedLeases(Leases):
     async def look(self, pairs: Sequence[tuple[int, str]]) -> Look:
         return await self._send("look", lambda: self._redis.look(pairs))
 
+    async def publish_wake(self, _kind: str, _job_ids: Sequence[int]) -> None:
+        """Wake-ups are no part of the protocol."""
+
     async def ping(self) -> None:
         """Always there: only calls that carry a claim matter."""
 
