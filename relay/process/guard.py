@@ -23,19 +23,20 @@ from contextlib import suppress
 from fcntl import F_SETPIPE_SZ, fcntl
 from typing import TYPE_CHECKING, NoReturn
 
-from relay.process import tree
+from relay.process import strays, tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-ENVIRON_VARIABLE = "_RELAY_GUARD_ENVIRON"  # the number of the file that has the worker's environment
-PIPE_VARIABLE = "_RELAY_GUARD_FD"  # not RELAY_…: it is no setting, and unknown ones of those stop the worker
+ENVIRON_VARIABLE = f"{strays.PREFIX}ENVIRON"  # the number of the file that has the worker's environment
+PIPE_VARIABLE = f"{strays.PREFIX}FD"  # not RELAY_…: it is no setting, and unknown ones of those stop the worker
 
 _FORWARDED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _PIPE_BYTES = 1 << 18  # renewals of 4,000 claims, or messages of a second
 _LULL_MS = 20  # lets messages gather: at 1,000 jobs a second one wake-up takes 60 of them; the worker's death ends it
 _LOOK_MS = 1000  # poll's clock stands still while the machine sleeps, the deadlines' does not
+_STRAYS_S = 1.0
 _GIVE_UP_S = (
     10.0  # on what is stuck in the kernel when the worker is dead: its SIGKILL is pending, it runs no more code
 )
@@ -215,6 +216,7 @@ def main() -> NoReturn:
         _exec_worker(sys.argv[1:], writer)
     os.close(writer)
     os.close(int(os.environ[ENVIRON_VARIABLE]))  # a job of the same user could read it through /proc
+    strays.kill(within_s=_STRAYS_S)  # the worker has just begun to start: no deadline is near
     guard = Guard(worker, reader)
     for signum in _FORWARDED:
         if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup's and the like stay ignored, by the worker too

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from relay.errors import BadConfig, RelayError
-from relay.process import guard, tree
+from relay.process import guard, subreaper, tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping, Sequence
@@ -124,7 +124,7 @@ def exec_guard(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     """
     folder = str(Path(__file__).resolve().parents[2])
     code = f"import sys; sys.path.append({folder!r}); from relay.process import guard; guard.main()"
-    tree.become_subreaper()  # survives exec, and takes ctypes, half a megabyte that the guard is spared
+    subreaper.become_subreaper()  # survives exec, and takes ctypes, half a megabyte that the guard is spared
     own = {guard.ENVIRON_VARIABLE: str(_keep_environ(environ))}
     sys.stdout.flush()
     sys.stderr.flush()

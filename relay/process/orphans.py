@@ -16,7 +16,7 @@ import signal
 import weakref
 from typing import TYPE_CHECKING
 
-from relay.process import tree, watcher
+from relay.process import subreaper, tree, watcher
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -139,7 +139,7 @@ def current() -> Orphans:
     loop = asyncio.get_running_loop()
     orphans = _known.get(loop)
     if orphans is None:
-        tree.become_subreaper()
+        subreaper.become_subreaper()
         orphans = _known[loop] = Orphans(watcher.install())
     return orphans
 

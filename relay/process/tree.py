@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
 COOKIE = "RELAY_CLAIM"
-PR_SET_CHILD_SUBREAPER = 36
 
 _TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
 _MARK = b"\0" + COOKIE.encode() + b"="
@@ -58,19 +57,6 @@ class Target(NamedTuple):
     cgroup: str | None = None
 
 
-def become_subreaper() -> None:
-    """Let orphaned descendants become this process's children. Survives exec, is not inherited by children.
-
-    Raises OSError.
-    """
-    import ctypes  # noqa: PLC0415 - a megabyte that most importers of this module never need
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-
-
 def snapshot() -> dict[int, Proc]:
     """Read all processes, dead ones too (see `is_dead`). No snapshot in truth: they come and go while it is read."""
     pids = [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdecimal()]
@@ -90,13 +76,19 @@ def now_ticks() -> int:
 
 def claim_of(pid: int) -> str | None:
     """The claim that the process was started with. None: it has none, is gone, is a zombie, or may not be read."""
-    data = b"\0" + _read(f"/proc/{pid}/environ")
+    data = environ(pid)
     at = data.find(_MARK)
     if at < 0:
         return None
     at += len(_MARK)
     end = data.find(b"\0", at)
     return os.fsdecode(data[at : end if end >= 0 else None])
+
+
+def environ(pid: int) -> bytes:
+    """What the process was started with, each variable after a zero byte. Empty: it is gone, a zombie, or may not be read."""
+    data = _read(f"/proc/{pid}/environ")
+    return b"\0" + data if data else data
 
 
 def child_pids() -> list[int]:

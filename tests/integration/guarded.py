@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from relay.process import link, tree
+from relay.process import link, subreaper, tree
 
 FAMILY = r"""
 echo $$ >> "$1"
@@ -125,7 +125,7 @@ def _name(number: int) -> str:
 
 
 async def main() -> None:
-    tree.become_subreaper()
+    subreaper.become_subreaper()
     worker = Worker()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -154,8 +154,8 @@ def test_a_group_that_forks_all_the_time_is_killed() -> None:
     comet = "import os\nwhile os.fork() == 0: pass"
     script = f"""
 import subprocess, sys
-from relay.process import tree
-tree.become_subreaper()
+from relay.process import subreaper, tree
+subreaper.become_subreaper()
 job = subprocess.Popen([sys.executable, "-S", "-c", {comet!r}], start_new_session=True)
 job.wait()
 killed = tree.kill_until_clean([tree.Target("claim", job.pid)], deadline_s=10)
@@ -168,8 +168,8 @@ print(killed > 0, tree.group_exists(job.pid), tree.find([tree.Target("claim", jo
 def test_adopted_processes_are_reaped_when_killed() -> None:
     script = """
 import subprocess
-from relay.process import tree
-tree.become_subreaper()
+from relay.process import subreaper, tree
+subreaper.become_subreaper()
 subprocess.run(["setsid", "sh", "-c", "sleep 1000 & sleep 1000 &"], env={"PATH": "/bin:/usr/bin", "RELAY_CLAIM": "claim"})
 adopted = len(tree.child_pids())
 print(adopted, tree.kill_until_clean([tree.Target("claim")], deadline_s=5), tree.child_pids())

@@ -1,0 +1,107 @@
+"""What outlived both its worker and its guard is killed by the next guard that starts; what has either above it is not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.process import strays, tree
+from tests.integration.guards import Guarded, line, spawn
+from tests.stack.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.integration.guards import Spawn
+
+__all__ = ["spawn"]
+
+
+async def guard_of(spawn: Spawn, folder: Path) -> Guarded:
+    process = await spawn(sys.executable, "-m", "tests.integration.guarded")
+    return Guarded(process, int(await line(process)), folder)
+
+
+async def kill_both(one: Guarded) -> None:
+    both = (one.process.pid, one.worker)  # the guard first: it would take the jobs along
+    for pid in both:
+        os.kill(pid, signal.SIGKILL)
+    await until(lambda: all(proc.pid not in both or tree.is_dead(proc) for proc in tree.snapshot().values()))
+
+
+@pytest.fixture
+def loner() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that carries what looks like a claim, started by nobody's worker."""
+    child = subprocess.Popen(
+        ["sleep", "1000"], env={"PATH": os.environ["PATH"], tree.COOKIE: str(uuid.uuid4())}, start_new_session=True
+    )
+    yield child
+    child.kill()
+    child.wait()
+
+
+async def test_a_guard_that_starts_kills_what_nobody_guards_any_more_and_nothing_else(
+    spawn: Spawn, tmp_path: Path
+) -> None:
+    dying, staying = await guard_of(spawn, tmp_path), await guard_of(spawn, tmp_path)
+    left = await dying.start(str(uuid.uuid4()))
+    kept = await staying.start(str(uuid.uuid4()))
+    await kill_both(dying)
+    assert len(left.living) == 4
+
+    began = time.monotonic()
+    process = await spawn("sleep", "1000")
+    await left.dead(within_s=1)
+    assert time.monotonic() - began < 1
+    assert len(kept.living) == 4
+    assert process.returncode is None
+
+
+async def test_processes_of_a_worker_or_a_guard_that_lives_are_no_strays(spawn: Spawn, tmp_path: Path) -> None:
+    guarded = await guard_of(spawn, tmp_path)
+    family = await guarded.start(str(uuid.uuid4()))
+    os.kill(guarded.process.pid, signal.SIGSTOP)
+    assert set(family.living).isdisjoint(proc.pid for proc in strays.find(tree.snapshot()))
+    os.kill(guarded.worker, signal.SIGKILL)  # its jobs become the guard's, which is stopped
+    assert len(family.living) == 4
+    assert set(family.living).isdisjoint(proc.pid for proc in strays.find(tree.snapshot()))
+
+
+def test_what_cannot_be_decided_is_spared(loner: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    procs = tree.snapshot()
+    assert loner.pid in {proc.pid for proc in strays.find(procs)}
+    without_its_parent = {pid: proc for pid, proc in procs.items() if pid != os.getppid()}
+    assert loner.pid not in {proc.pid for proc in strays.find(without_its_parent)}
+    environ = tree.environ
+    monkeypatch.setattr(tree, "environ", lambda pid: b"" if pid == os.getpid() else environ(pid))
+    assert loner.pid not in {proc.pid for proc in strays.find(procs)}
+
+
+def test_a_relay_that_another_relays_job_started_spares_what_it_descends_from() -> None:
+    script = "from relay.process import strays, tree; print(strays.find(tree.snapshot()))"
+    claim = str(uuid.uuid4())
+    found = subprocess.run(
+        ["/bin/sh", "-c", '"$@"; :', "sh", sys.executable, "-c", script],
+        env={**os.environ, tree.COOKIE: claim},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "[]\n"
+
+
+def test_a_variable_of_the_same_name_is_no_claim() -> None:
+    child = subprocess.Popen(["sleep", "1000"], env={"PATH": os.environ["PATH"], tree.COOKIE: "a-claim"})
+    try:
+        assert child.pid not in {proc.pid for proc in strays.find(tree.snapshot())}
+    finally:
+        child.kill()
+        child.wait()
