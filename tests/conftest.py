@@ -28,6 +28,7 @@ OTHER_SERVERS = {"cluster", "kafka", "own_kafka", "own_redis", "relay", "server"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stack", choices=stacks.NAMES, default="embedded", help="the servers to test against")
+    parser.addoption("--full-length", action="store_true", help="tests/chaos: outages of minutes, gigabytes of output")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

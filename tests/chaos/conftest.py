@@ -6,8 +6,10 @@ import contextlib
 import random
 from typing import TYPE_CHECKING
 
+import pytest
 import pytest_asyncio
 
+from tests.chaos import lengths as how_long
 from tests.chaos import scene
 from tests.chaos import stores as servers_of
 from tests.chaos.stage import TTL_S, Stage
@@ -16,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
-    import pytest
-
+    from tests.chaos.lengths import Lengths
     from tests.chaos.network import Network
     from tests.chaos.stage import Stages
     from tests.chaos.stores import Stores
@@ -31,6 +32,12 @@ async def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     running = await servers_of.start(tmp_path_factory.mktemp("chaos"), stack=request.config.getoption("--stack"))
     yield running
     await running.end()
+
+
+@pytest.fixture
+def lengths(request: pytest.FixtureRequest) -> Lengths:
+    """How long faults last, and how much is written."""
+    return how_long.FULL if request.config.getoption("--full-length") else how_long.SHORT
 
 
 @pytest_asyncio.fixture(loop_scope="session")

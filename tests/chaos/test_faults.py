@@ -16,11 +16,10 @@ from relay.client import Client
 from tests.chaos import fleet
 from tests.chaos.journal import Order
 from tests.chaos.load import spec_of
-from tests.chaos.stage import TTL_S
 from tests.stack.waiting import until
 
 if TYPE_CHECKING:
-    from tests.chaos.fleet import Place
+    from tests.chaos.lengths import Lengths
     from tests.chaos.stage import Stage, Stages
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -28,6 +27,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 GONE_S = 1.0  # after a worker's death no process of its jobs may live longer
 RERUN_S = 5.0  # until its jobs run again, where a worker starts again there
 RERUN_ELSEWHERE_S = 20.0
+CHURN_S = 2.0
 TOLD_TO_GO_BEFORE_IT_BEGAN = (-signal.SIGTERM, 128 + signal.SIGTERM)
 LONG = {"long": 1}
 FAMILY = {"family": 1}
@@ -125,11 +125,16 @@ async def test_a_worker_killed_at_an_exact_place_loses_and_doubles_nothing(
 
 
 class TestPauses:
-    async def test_a_stopped_workers_jobs_are_dead_before_they_run_again(self, stage: Stages) -> None:
+    async def test_a_stopped_workers_jobs_are_dead_before_they_run_again(self, stage: Stages, lengths: Lengths) -> None:
         async with stage() as on:
             await on.submit(8, kinds=FAMILY, long_s=4.0)
             await on.scene.started(8)
-            await self.stop(on, on.busiest())
+            place = on.busiest()
+            worker = place.worker_pid or 0
+            fleet.send(worker, signal.SIGSTOP)
+            await asyncio.sleep(lengths.stopped_s)
+            fleet.send(worker, signal.SIGCONT)
+            await on.scene.ready_at(place)
             assert await on.violations() == {}
             assert await on.lost() > 0
 
@@ -156,9 +161,11 @@ class TestPauses:
             assert len(rows) == 1
             assert "finish.fenced" in place.log.read_text()
 
-    async def test_a_blocked_event_loop_is_as_a_stopped_worker_and_works_again_afterwards(self, stage: Stages) -> None:
+    async def test_a_blocked_event_loop_is_as_a_stopped_worker_and_works_again_afterwards(
+        self, stage: Stages, lengths: Lengths
+    ) -> None:
         async with stage() as on:
-            place = await on.alone(RELAY_FAILPOINTS=f"after_exec=block:{2 * TTL_S:g}@2")
+            place = await on.alone(RELAY_FAILPOINTS=f"after_exec=block:{lengths.blocked_s:g}@2")
             on.scene.fleet.works[1].release()
             await on.submit(24, kinds={"long": 1, "plain": 1}, long_s=4.0)
             assert await on.violations() == {}
@@ -170,13 +177,6 @@ class TestPauses:
                 what="jobs",
             )
             assert await on.violations() == {}
-
-    async def stop(self, on: Stage, place: Place) -> None:
-        worker = place.worker_pid or 0
-        fleet.send(worker, signal.SIGSTOP)
-        await asyncio.sleep(2.5 * TTL_S)
-        fleet.send(worker, signal.SIGCONT)
-        await on.scene.ready_at(place)
 
 
 @pytest.mark.parametrize("failpoint", ["after_insert", "before_answer"])
@@ -193,14 +193,14 @@ async def test_an_api_killed_after_its_commit_has_accepted_the_job_once(stage: S
         assert started.attempt == 1
 
 
-async def test_workers_that_join_and_leave_all_the_time_stop_nothing(stage: Stages) -> None:
+async def test_workers_that_join_and_leave_all_the_time_stop_nothing(stage: Stages, lengths: Lengths) -> None:
     async with stage(works=3) as on:
         over = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(on.load().run(per_s=6, over=over))
-            for turn in range(6):
+            for turn in range(round(lengths.churn_s / CHURN_S)):
                 fleet.send(on.scene.fleet.works[turn % 3].pid, signal.SIGTERM)
-                await asyncio.sleep(2)
+                await asyncio.sleep(CHURN_S)
             over.set()
         assert await on.violations() == {}
         assert on.longest_pause() < 10

@@ -17,6 +17,7 @@ from tests.chaos.proxy import Mode
 from tests.chaos.stage import TTL_S
 
 if TYPE_CHECKING:
+    from tests.chaos.lengths import Lengths
     from tests.chaos.stage import Stages
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -65,14 +66,14 @@ class TestPartitions:
 
 
 class TestRedis:
-    async def test_jobs_complete_while_redis_is_down_and_readyz_says_so(self, stage: Stages) -> None:
+    async def test_jobs_complete_while_redis_is_down_and_readyz_says_so(self, stage: Stages, lengths: Lengths) -> None:
         async with stage() as on:
             await on.submit(6, kinds=LONG, long_s=6.0)
             await on.scene.stores.redis.kill()
             parts = await on.until_part("redis", "down")
             assert parts["status"] == "degraded"
             await on.submit(20)
-            await asyncio.sleep(2 * TTL_S)
+            await asyncio.sleep(lengths.redis_down_s)
             await on.scene.stores.start_again(on.scene.stores.redis)
             await on.until_part("redis", "up")
             assert await on.violations() == {}
@@ -144,10 +145,11 @@ class TestKafka:
 
 
 class TestPostgresql:
-    @pytest.mark.parametrize(("is_immediate", "down_s"), [(True, 0), (False, 2.0 * TTL_S)])
+    @pytest.mark.parametrize("is_immediate", [True, False])
     async def test_a_restart_loses_nothing_accepted_and_rescues_nothing(
-        self, stage: Stages, is_immediate: bool, down_s: float
+        self, stage: Stages, lengths: Lengths, is_immediate: bool
     ) -> None:
+        down_s = 0 if is_immediate else lengths.postgres_down_s
         async with stage() as on:
             over = asyncio.Event()
             async with asyncio.TaskGroup() as group:
