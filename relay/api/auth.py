@@ -1,6 +1,6 @@
 """Who a request comes from, by its bearer token.
 
-Only the SHA-256 of a token is stored and looked for. What was found, also that nothing was, is kept for `CACHE_S`: a busy
+Only the SHA-256 of a token is stored and looked for. What was found, also that nothing was, is kept for `tokens.KEPT_S`: a busy
 client costs one look-up in that time, and a revoked token works at most that much longer. Whatever is wrong with a token
 (none, malformed, unknown, expired, revoked) gets one and the same answer.
 """
@@ -22,7 +22,6 @@ from relay.store import connection, tokens
 if TYPE_CHECKING:
     from relay.store.connection import Pool
 
-CACHE_S = 3.0
 _CACHED = 4096
 _FORM = re.compile(r"Bearer (rly_([0-9]{1,18})_[A-Za-z0-9_-]{43})", re.IGNORECASE | re.ASCII)
 
@@ -80,10 +79,10 @@ class Tokens:
         async with connection.connection(self._pool) as conn:
             token = await tokens.find_token(conn, token_id)
         if token is None or not hmac.compare_digest(token.sha256, digest) or token.revoked_at is not None:
-            return None, CACHE_S
-        left_s = CACHE_S
+            return None, tokens.KEPT_S
+        left_s = tokens.KEPT_S
         if token.expires_at is not None:
             left_s = min(left_s, (token.expires_at - datetime.now(UTC)).total_seconds())
         if left_s <= 0:
-            return None, CACHE_S
+            return None, tokens.KEPT_S
         return Principal(f"token:{token.id}", Scope[token.scope.upper()]), left_s

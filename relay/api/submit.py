@@ -58,7 +58,8 @@ async def submit_batch(call: Call) -> web.Response:
     call.no_query()
     bodies.check_media_type(call.request, allowed=bodies.JSON_TYPES | bodies.NDJSON_TYPES)
     is_lines = bodies.media_type(call.request) in bodies.NDJSON_TYPES
-    body = await bodies.read(call.request, limit_bytes=call.parts.settings.max_batch_bytes)
+    settings = call.parts.settings
+    body = await bodies.read(call.request, limit_bytes=max(settings.max_batch_bytes, settings.max_body_bytes))
     raws = jsontext.parse_ndjson(body) if is_lines else jsontext.parse_json(body)
     if not isinstance(raws, list):
         raise errors.BadRequest(

@@ -62,7 +62,7 @@ def list_tokens(output: str, **flags: object) -> None:
 @click.argument("token_id", metavar="ID", type=token_identifier)
 @settings.options("token")
 def revoke(token_id: int, **flags: object) -> None:
-    """Revoke a token: it stops working at once."""
+    """Revoke a token: no API node takes it any more when this returns, a second later."""
     database.run(_revoke(settings.load("token", flags), token_id))
     terminal.say(f"token {token_id} is revoked")
 
@@ -85,6 +85,8 @@ async def _list(loaded: Settings) -> list[Token]:
 
 
 async def _revoke(loaded: Settings, token_id: int) -> None:
+    import asyncio  # noqa: PLC0415 - slow to import too
+
     from relay.store import migrate, tokens  # noqa: PLC0415 - asyncpg is slow to import
 
     async with database.connected(loaded) as conn:
@@ -93,6 +95,7 @@ async def _revoke(loaded: Settings, token_id: int) -> None:
             await tokens.revoke_token(conn, token_id, actor=_actor())
         except NotFound as error:
             raise NotFound(f"{error.detail}: see 'relay token list'") from None
+    await asyncio.sleep(tokens.KEPT_S)
 
 
 def _state(each: Token) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from relay.config.settings import Settings
 
 _LONGEST_LEASE_S = 600.0
+_SHORTEST_RETENTION_S = 10
+_SMALLEST_BODY = 1024
 
 
 def faults(settings: Settings, *, role: str) -> Iterator[str]:
@@ -53,10 +55,10 @@ def is_wildcard(host: str) -> bool:
 def _limits(settings: Settings) -> Iterator[str]:
     if not 3 <= settings.lease_ttl_s <= _LONGEST_LEASE_S:
         yield f"RELAY_LEASE_TTL is {settings.lease_ttl_s:g}s, but must be from 3s to 10m"
-    if settings.retention_s < 3600:
-        yield "RELAY_RETENTION must be at least 1h"
-    if not 1024 <= settings.max_body_bytes <= settings.max_batch_bytes:
-        yield "RELAY_MAX_BODY must be at least 1K, and at most RELAY_MAX_BATCH"
+    if settings.retention_s < _SHORTEST_RETENTION_S:
+        yield f"RELAY_RETENTION is {settings.retention_s:g}s, but must be at least {_SHORTEST_RETENTION_S}s"
+    if settings.max_body_bytes < _SMALLEST_BODY:
+        yield "RELAY_MAX_BODY must be at least 1K"
 
 
 def _listening(settings: Settings) -> Iterator[str]:
@@ -99,9 +101,14 @@ def _run_as(settings: Settings) -> Iterator[str]:
     if os.geteuid() != 0:
         yield "RELAY_RUN_AS needs a worker started as root"
     try:
-        pwd.getpwnam(settings.run_as)
-    except KeyError:
+        _entry(settings.run_as)
+    except (KeyError, ValueError):  # ValueError: more digits than Python reads
         yield f"RELAY_RUN_AS is {settings.run_as!r}, but this machine has no such user"
+
+
+def _entry(user: str) -> pwd.struct_passwd:
+    """Look a user up as `relay.process.users` will, which lies above: by name or decimal id. Raises KeyError."""
+    return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
 
 
 def _readable(name: str, path: str | None) -> Iterator[str]:

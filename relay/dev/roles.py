@@ -32,7 +32,7 @@ HANDED_ON = frozenset(
     f"RELAY_{name}"
     for name in (
         "CONCURRENCY", "QUEUES", "LEASE_TTL", "ALLOWED_COMMANDS", "RUN_AS", "RETENTION", "MAX_BODY", "MAX_BATCH",
-        "ALLOWED_HOSTS", "FAILPOINTS",
+        "FAILPOINTS",
     )
 )  # fmt: skip
 DATABASE = "postgres"

@@ -1,4 +1,4 @@
-"""Retention, once an hour: output's partitions are made days ahead, and what is past its time goes, a batch at a time.
+"""Retention, once an hour (more often where it is short): output's partitions are made days ahead, and what is past its time goes, a batch at a time.
 
 Between batches others get their turn, so that a million old jobs are no burden to the ones that run. Making or dropping a
 partition needs a short exclusive lock on `output`; it waits two seconds for it at most and then leaves it to the next
@@ -29,6 +29,11 @@ UNUSED_S: Final = 3600.0  # lost workers, and names of locks
 _PAUSE_S = 0.02
 
 _log = log.get(__name__)
+
+
+def pause_s(retention_s: float) -> float:
+    """How long after a round the next is due, in seconds."""
+    return min(ROUND_S, retention_s / 2)
 
 
 async def round_once(pool: Pool, state: State, *, retention_s: float) -> bool:

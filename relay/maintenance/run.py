@@ -53,7 +53,8 @@ async def run_maintenance(
 
     async def retention_step() -> float:
         is_whole = await retention.round_once(pool, state, retention_s=settings.retention_s)
-        return retention.ROUND_S * random.uniform(0.8, 1.2) if is_whole else retention.AGAIN_S  # noqa: S311 - spreads processes
+        pause_s = retention.pause_s(settings.retention_s) if is_whole else retention.AGAIN_S
+        return pause_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads processes
 
     async with asyncio.TaskGroup() as tasks:
         for name, step in (

@@ -28,14 +28,15 @@ _INIT = 1
 _PAUSE_S = 0.01
 
 
-def kill(*, within_s: float) -> None:
-    """Kill them, until a scan finds none or the time is over."""
-    give_up = time.monotonic() + within_s
+def kill(*, within_s: float) -> int:
+    """Kill them, until a scan finds none or the time is over. Returns how many it killed; blocks meanwhile."""
+    give_up, killed = time.monotonic() + within_s, 0
     while found := find(tree.snapshot()):
-        tree.signal_each(found, signal.SIGKILL)
+        killed += tree.signal_each(found, signal.SIGKILL)
         if time.monotonic() > give_up:
             break
         time.sleep(_PAUSE_S)
+    return killed
 
 
 def find(procs: Mapping[int, Proc]) -> list[Proc]:

@@ -139,12 +139,6 @@ async def list_predecessors(conn: Connection, worker_id: int) -> list[Predecesso
     return [_predecessor(list(group)) for _, group in groupby(rows, key=lambda row: row["id"])]
 
 
-async def list_ended_claims(conn: Connection, carried: Mapping[str, int]) -> list[str]:
-    """Return those of these claims (claim id → job id) whose attempts have ended."""
-    rows = await conn.fetch(queries.text("list_ended_claims"), list(carried.values()), list(carried))
-    return [str(row["claim_id"]) for row in rows]
-
-
 def _predecessor(rows: Sequence[Record]) -> Predecessor:
     first = rows[0]
     claims = (LostClaim(row["job_id"], str(row["claim_id"])) for row in rows if row["job_id"] is not None)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from relay.store.connection import Connection, Record
 
+KEPT_S = 1.0  # for how long a process that checks tokens may go by what it last saw of one
+
 
 @dataclass(frozen=True, slots=True)
 class Token:

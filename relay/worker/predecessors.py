@@ -2,9 +2,9 @@
 
 A predecessor is a worker of the same host, kernel boot and pid namespace whose process is gone: its pid is free, belongs
 to a process with another start time, or is a zombie that nobody has reaped yet. Every process that still carries one of its
-claims is killed, until two scans a second apart are clean; only then are its attempts recorded as lost. Processes of claims
-that are over go the same way: their guard died with their worker, and a rescuer was faster than the next start. One that is
-only just dying is not gone yet, so this looks again for the length of a lease; after that, silence tells.
+claims is killed, until two scans a second apart are clean; only then are its attempts recorded as lost. Strays go first, whatever
+became of their attempts: a rescuer may have been faster than this start. A worker that is only just dying is not gone yet, so this
+looks again for the length of a lease; after that, silence tells.
 Cookies miss a program that rewrote its environment: only a cgroup is certain.
 """
 
@@ -14,7 +14,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from relay import errors, log
-from relay.process import carried, tree
+from relay.process import strays, tree
 from relay.store import rescue
 from relay.store.connection import connection
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _log = log.get(__name__)
 _LOOK_S = 1.0
+_STRAYS_S = 1.0
 
 
 async def rescue_predecessors(pool: Pool, aftermath: Aftermath, *, worker_id: int, ttl_s: float) -> None:
@@ -45,16 +46,17 @@ async def rescue_predecessors(pool: Pool, aftermath: Aftermath, *, worker_id: in
 
 async def _rescue_once(pool: Pool, aftermath: Aftermath, worker_id: int) -> bool:
     """Look once, and act on it. True: no predecessor that may yet be found gone is left."""
-    found, procs = await asyncio.to_thread(carried.list_carried), tree.snapshot()
+    killed = await asyncio.to_thread(strays.kill, within_s=_STRAYS_S)
+    if killed:
+        _log.info("strays.killed", processes=killed)
+    procs = tree.snapshot()
     async with connection(pool) as conn:
         earlier = await rescue.list_predecessors(conn, worker_id)
-        ended = await rescue.list_ended_claims(conn, found) if found else []
     gone = [each for each in earlier if _is_gone(each, procs)]
     claims = [claim for each in gone for claim in each.claims]
-    doomed = [*ended, *(claim.claim_id for claim in claims)]
-    if doomed and not await _sweep(doomed):
-        return True
     if claims:
+        if not await _sweep([claim.claim_id for claim in claims]):
+            return True
         await _give_back(pool, aftermath, gone, claims)
     return not any(each.claims for each in earlier if each not in gone)
 

@@ -190,7 +190,11 @@ async def test_operators_see_workers_numbers_and_findings(cluster: StartCluster)
     refused = await started(relay, "cancel", "1", RELAY_TOKEN=token)
     assert (await refused.communicate())[1].startswith(b"relay: ")
     assert refused.returncode == 4
+    trusted = await started(relay, "list", RELAY_TOKEN=token)
+    assert await trusted.wait() == 0
     assert (await relay.cli("token", "revoke", number)).code == 0
+    revoked = await started(relay, "list", RELAY_TOKEN=token)
+    assert await revoked.wait() == 4
     assert b"revoked" in (await relay.cli("token", "list")).stdout
     assert (await relay.cli("worker", "drain", str(worker))).code == 0
 

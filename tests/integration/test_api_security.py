@@ -13,6 +13,7 @@ from relay.api import app as apps
 from relay.api import auth, bodies, connections
 from relay.api.routing import Scope
 from relay.api.table import ROUTES
+from relay.store import tokens
 from tests.integration.apis import TRUE, api, api_settings, store
 from tests.stack.waiting import until
 
@@ -62,7 +63,7 @@ async def test_a_token_in_the_query_is_no_token(api: ApiServer) -> None:
 async def test_a_revoked_token_stops_working_within_seconds(
     api: ApiServer, store: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "CACHE_S", 0.1)
+    monkeypatch.setattr(tokens, "KEPT_S", 0.1)
     assert (await api.get("/v1/jobs", scope="read")).status == 200
     await store.execute("UPDATE tokens SET revoked_at = clock_timestamp() WHERE name = 'read'")
 

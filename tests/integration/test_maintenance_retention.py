@@ -69,6 +69,11 @@ async def count(conn: Connection, table: str) -> int:
     return int(await conn.fetchval(f"SELECT count(*) FROM {table}"))
 
 
+@pytest.mark.parametrize(("retention_s", "pause_s"), [(MONTH_S, 3600), (3600, 1800), (10, 5)])
+def test_a_short_retention_is_looked_after_more_often(retention_s: float, pause_s: float) -> None:
+    assert rounds.pause_s(retention_s) == pause_s
+
+
 async def test_output_days_are_made_ahead_and_once(conn: Connection) -> None:
     assert await retention.ensure_output_days(conn) == 1 + DAYS_AHEAD
     assert await retention.ensure_output_days(conn) == 0

@@ -13,6 +13,7 @@ from relay import config
 from relay.config import urls
 from relay.config.variables import GIVEN_TO_JOBS, known_names
 from relay.errors import BadConfig
+from relay.process import users
 
 DSN = "postgresql://relay@db/relay"
 
@@ -195,7 +196,8 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         ("RELAY_ALLOWED_COMMANDS", "bin/*"),
         ("RELAY_ALLOWED_COMMANDS", "/usr/../bin/*"),
         ("RELAY_ENV", "staging"),
-        ("RELAY_MAX_BODY", "65M"),
+        ("RELAY_MAX_BODY", "1000"),
+        ("RELAY_RETENTION", "9s"),
         ("RELAY_HOST", "localhost:80"),
         ("RELAY_KAFKA_CA_FILE", "/nowhere.pem"),
         ("RELAY_KAFKA_SASL_USERNAME", "u"),
@@ -245,6 +247,20 @@ def test_run_as_needs_root_and_a_user_that_exists(monkeypatch: pytest.MonkeyPatc
     assert "no such user" in refusal("work", RELAY_RUN_AS="nobody-of-this-name")
     assert load("work", RELAY_RUN_AS="root").run_as == "root"
     assert load("migrate", RELAY_RUN_AS="nobody-of-this-name").db_dsn == DSN
+
+
+@pytest.mark.parametrize(
+    "user", ["root", "0", "nobody", "65534", "4194304123", "9" * 30, "9" * 5000, "no-such-user", "-1"]
+)
+def test_run_as_takes_the_users_that_a_job_can_be_started_as(user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name or decimal id, as the start of a job looks them up."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    try:
+        users.find_user(user)
+    except (KeyError, ValueError):
+        assert "no such user" in refusal("work", RELAY_RUN_AS=user)
+    else:
+        assert load("work", RELAY_RUN_AS=user).run_as == user
 
 
 def test_a_secret_comes_from_a_file_that_only_its_owner_can_read(tmp_path: Path) -> None:

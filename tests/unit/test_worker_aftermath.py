@@ -25,11 +25,8 @@ class Told:
         self.room = room
         self.events: list[tuple[str, list[int]]] = []
 
-    async def release(self, pairs: Sequence[tuple[int, str]]) -> None:
-        self.events.append(("release", [job_id for job_id, _ in pairs]))
-
-    async def publish_wake(self, _kind: str, job_ids: Sequence[int]) -> None:
-        self.events.append(("wake", list(job_ids)))
+    async def release(self, pairs: Sequence[tuple[int, str]], *, changed: Sequence[int]) -> None:
+        self.events += [("release", [job_id for job_id, _ in pairs]), ("wake", list(changed))]
 
     def publish(self, refs: Sequence[JobRef]) -> None:
         if refs:
@@ -52,7 +49,7 @@ async def test_a_lost_job_is_claimed_here_once_its_old_lock_is_gone() -> None:
     aftermath = aftermath_of(told)
     aftermath.add_lost(Lost(pairs=((1, "a"), (2, "b")), due=(LOST, ELSEWHERE)))
     await aftermath.round()
-    assert told.events == [("release", [1, 2]), ("want", [1]), ("publish", [2]), ("wake", [1, 2])]
+    assert told.events == [("release", [1, 2]), ("wake", [1, 2]), ("want", [1]), ("publish", [2])]
 
 
 async def test_what_there_is_no_room_for_is_published_once_its_old_lock_is_gone() -> None:
@@ -60,7 +57,7 @@ async def test_what_there_is_no_room_for_is_published_once_its_old_lock_is_gone(
     aftermath = aftermath_of(told)
     aftermath.add_lost(Lost(pairs=((1, "a"),), due=(LOST,)))
     await aftermath.round()
-    assert [event for event in told.events if event[1]] == [("release", [1]), ("publish", [1]), ("wake", [1])]
+    assert [event for event in told.events if event[1]] == [("release", [1]), ("wake", [1]), ("publish", [1])]
 
 
 async def test_children_need_not_wait_for_their_parents_lock() -> None:
