@@ -28,15 +28,17 @@ if TYPE_CHECKING:
     from relay.store.filters import Filters
     from relay.store.jobs import Retried
 
+_STATES = (JobStatus.DEAD,)
+
 
 async def list_dead(call: Call) -> web.Response:
     """Answer a page of DEAD jobs, newest first."""
     query = call.query
-    given = filters.read(query, with_status=False)
+    given = filters.read(query, states=_STATES)
     limit, before_id = filters.read_page(query, call.parts.cluster_id)
     query.done()
     async with call.parts.connection() as conn:
-        page = await jobs.list_jobs(conn, replace(given, statuses=(JobStatus.DEAD,)), limit=limit, before_id=before_id)
+        page = await jobs.list_jobs(conn, replace(given, statuses=_STATES), limit=limit, before_id=before_id)
     return answer_page(page, call.parts)
 
 
@@ -78,7 +80,7 @@ async def _read_body(call: Call) -> tuple[Filters, bool]:
     query = Query.of_object(given)
     if not isinstance(is_dry, bool):
         query.fault("dry_run", "must be true or false")
-    wanted = filters.read(query, with_status=False)
+    wanted = filters.read(query, states=_STATES)
     query.done()
     return wanted, is_dry is True
 

@@ -20,21 +20,25 @@ from relay.model.states import JobStatus
 from relay.store.filters import Filters
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from relay.api.query import Query
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
-NAMES = ("queue", "name", "label", "parent_id", "worker", "created_after", "created_before")
+NAMES = ("status", "queue", "name", "label", "parent_id", "worker", "created_after", "created_before")
 _QUEUE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 _MAX_REPEATS = 50
 
 
-def read(query: Query, *, with_status: bool = True) -> Filters:
-    """Take the list filters out of a query; what is wrong with them is noted there, for `query.done` to tell."""
+def read(query: Query, *, states: Sequence[JobStatus] = tuple(JobStatus)) -> Filters:
+    """Take the list filters out of a query; what is wrong with them is noted there, for `query.done` to tell.
+
+    `states`: those that the list can hold, and so may be asked for.
+    """
     return Filters(
-        statuses=_statuses(query) if with_status else (),
+        statuses=_statuses(query, states),
         queues=_queues(query),
         name=query.one("name"),
         labels=_labels(query),
@@ -74,13 +78,15 @@ def _checksum(body: bytes, cluster_id: UUID) -> bytes:
     return hashlib.blake2b(body, key=cluster_id.bytes, digest_size=8).digest()
 
 
-def _statuses(query: Query) -> tuple[JobStatus, ...]:
+def _statuses(query: Query, states: Sequence[JobStatus]) -> tuple[JobStatus, ...]:
     found = []
     for word in _repeated(query, "status"):
-        if word.upper() in JobStatus.__members__:
+        if word.upper() in states:
             found.append(JobStatus(word.upper()))
+        elif len(states) == 1:
+            query.fault("status", f"{word[:40]!r} can't be met: here all are {states[0]}")
         else:
-            query.fault("status", f"{word[:40]!r} is none of {', '.join(JobStatus)}")
+            query.fault("status", f"{word[:40]!r} is none of {', '.join(states)}")
     return tuple(dict.fromkeys(found))
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PAGE_BYTES = 1 << 20
 POLL_S = 0.5  # without wake-ups; with them a line is seen at once
 _STREAMS = {"stdout": STDOUT, "stderr": STDERR}
-_TEXT, _JSON, _EVENTS = "text/plain", "application/json", "text/event-stream"
+MEDIA = _TEXT, _JSON, _EVENTS = "text/plain", "application/json", "text/event-stream"
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ async def read_logs(call: Call) -> web.StreamResponse:
     query = call.query
     attempt = query.integer("attempt", low=1, high=2**31 - 1)
     stream = query.parsed("stream", _stream)
-    tail = query.integer("tail", low=1, high=2**62)
+    tail = query.integer("tail", low=0, high=2**62)
     is_followed = query.flag("follow")
     query.done()
     kind = _choose(call.request.headers.get("Accept", "*/*"), is_followed=is_followed)
@@ -78,10 +78,9 @@ def _stream(word: str) -> int:
 
 def _choose(accept: str, *, is_followed: bool) -> str:
     """Choose the form of the answer; without a wish it is text, and when following events."""
-    offered = (_TEXT, _JSON, _EVENTS)
     if not is_followed:
-        return accepting.choose(accept, offered) or _TEXT
-    weights = accepting.weights(accept, offered)
+        return accepting.choose(accept, MEDIA) or _TEXT
+    weights = accepting.weights(accept, MEDIA)
     if weights and not weights.get(_EVENTS):
         raise BadQuery("follow=true answers text/event-stream: send 'Accept: text/event-stream'")
     return _EVENTS
@@ -122,6 +121,8 @@ async def _skip_to_tail(call: Call, reading: Reading, tail_bytes: int) -> None:
             conn, reading.job_id, reading.attempt, stream=reading.stream, tail_bytes=tail_bytes
         )
     reading.after_seq, reading.skip_bytes = tail.after_seq, tail.skip_bytes
+    if tail_bytes == 0 and tail.skip_bytes:  # all of the last record
+        reading.after_seq, reading.skip_bytes = tail.after_seq + 1, 0
 
 
 async def _page(call: Call, reading: Reading) -> list[OutputRecord]:
@@ -167,8 +168,10 @@ async def _send_records(call: Call, reading: Reading, _state: State) -> web.Stre
     first = await _page(call, reading)
     async with stream.opened():
         await stream.write(b'{"items":[' + _records_json(first))
+        comma = b"," if first else b""  # records may come between an empty page and the next
         async for records in _pages(call, reading):
-            await stream.write(b"," + _records_json(records))
+            await stream.write(comma + _records_json(records))
+            comma = b","
         await stream.write(b'],"next_cursor":null}')
     return stream.response
 

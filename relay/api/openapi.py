@@ -27,7 +27,7 @@ _TEXT = {"type": "string"}
 _INT = {"type": "integer"}
 _LIST = {"type": "array", "items": _TEXT}
 _QUERY: dict[str, tuple[dict[str, object], str]] = {
-    "status": ({**_LIST}, "repeatable, in any case"),
+    "status": ({**_LIST}, "repeatable, in any case (of dead letters: DEAD)"),
     "queue": ({**_LIST}, "repeatable"),
     "name": ({**_TEXT}, "the exact name"),
     "label": ({**_LIST}, "KEY:VALUE, repeatable: all must match"),
@@ -40,7 +40,7 @@ _QUERY: dict[str, tuple[dict[str, object], str]] = {
     "wait": ({**_TEXT, "examples": ["30s"]}, "a duration, at most 10m"),
     "attempt": ({"type": "integer", "minimum": 1}, "the last one by default"),
     "stream": ({"type": "string", "enum": ["stdout", "stderr"]}, "both by default, in order of arrival"),
-    "tail": ({"type": "integer", "minimum": 1}, "only the last bytes"),
+    "tail": ({"type": "integer", "minimum": 0}, "only the last bytes"),
     "follow": ({"type": "boolean", "default": False}, "go on until the job is terminal (text/event-stream)"),
 }
 
@@ -90,7 +90,7 @@ def _operation(route: Route) -> dict[str, object]:
         "x-scope": route.scope.name.lower(),
     }
     if route.body is not None:
-        operation["requestBody"] = {"required": route.body.startswith("JobSpec"), "content": _body_content(route.body)}
+        operation["requestBody"] = {"required": True, "content": _body_content(route.body)}
     return operation
 
 
@@ -123,10 +123,16 @@ def _parameters(route: Route) -> list[dict[str, object]]:
     return found
 
 
+def _answer_content(route: Route) -> dict[str, object]:
+    named = {"$ref": f"#/components/schemas/{route.answer}"} if route.answer else {"type": "object"}
+    kinds = route.media or (("application/json",) if route.answer else ())
+    return {kind: {"schema": named if kind == "application/json" else {**_TEXT}} for kind in kinds}
+
+
 def _responses(route: Route) -> dict[str, object]:
     done: dict[str, object] = {"description": "done"}
-    if route.answer is not None:
-        done["content"] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.answer}"}}}
+    if content := _answer_content(route):
+        done["content"] = content
     problem = {
         "description": "a problem document",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},

@@ -121,18 +121,22 @@ def _parse(text: str) -> dict[str, list[str]]:
 
 
 def _texts(name: str, value: object) -> list[str]:
+    """Write a JSON value as a query string would repeat it; one that names nothing is refused, since it would narrow nothing."""
+    if isinstance(value, dict | list) and not value:
+        raise _bad(name, "is empty: name what to match, or leave it out to match any")
     if isinstance(value, dict):
-        value = [f"{key}:{text}" for key, text in value.items()]
-    values = value if isinstance(value, list) else [value]
-    texts = []
-    for one in values:
-        if isinstance(one, bool) or not isinstance(one, str | int):
-            raise BadQuery(f"{name}: must be a text, a whole number, or a list of these", faults=[_odd(name)])
-        texts.append(str(one))
-    if any("\x00" in text for text in texts):
-        raise BadQuery(f"{name}: holds a NUL")
-    return texts
+        return [f"{_text(name, key)}:{_text(name, text)}" for key, text in value.items()]
+    return [_text(name, one) for one in (value if isinstance(value, list) else [value])]
 
 
-def _odd(name: str) -> errors.Fault:
-    return errors.Fault(name, "must be a text, a whole number, or a list of these")
+def _text(name: str, value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise _bad(name, "must be a text, a whole number, or a list of these")
+    text = str(value)
+    if "\x00" in text:
+        raise _bad(name, "holds a NUL")
+    return text
+
+
+def _bad(name: str, message: str) -> BadQuery:
+    return BadQuery(f"{name}: {message}", faults=[errors.Fault(name, message)])

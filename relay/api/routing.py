@@ -45,7 +45,8 @@ class Route:
     tag: str = "jobs"
     query: tuple[str, ...] = ()
     body: str | None = None  # the schema's name, for OpenAPI
-    answer: str | None = None
+    answer: str | None = None  # likewise, of the answer as JSON
+    media: tuple[str, ...] = ()  # the answer's media types; empty: JSON if `answer` is given, else it has no body
     status: int = 200
 
 

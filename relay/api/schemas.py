@@ -100,6 +100,7 @@ def _page(name: str) -> Schema:
 def _dead_letter_filters() -> Schema:
     one_or_many: Schema = {"anyOf": [_TEXT, _array(_TEXT)]}
     members: dict[str, Schema] = {
+        "status": {**one_or_many, "description": "in any case; DEAD is the only one that matches"},
         "queue": one_or_many,
         "name": _TEXT,
         "label": {"anyOf": [_TEXT, _array(_TEXT), _LABELS]},

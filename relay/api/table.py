@@ -32,7 +32,7 @@ ROUTES: tuple[Route, ...] = (
         jobs.list_jobs,
         Scope.READ,
         "List jobs, newest first",
-        query=("status", *_FILTERS, *_PAGE),
+        query=(*_FILTERS, *_PAGE),
         answer="JobPage",
     ),
     Route(
@@ -56,6 +56,7 @@ ROUTES: tuple[Route, ...] = (
         "Read or follow a job's output: text/plain (default), application/json or text/event-stream",
         query=("attempt", "stream", "tail", "follow"),
         answer="Records",
+        media=logs.MEDIA,
     ),
     Route(
         "POST",
@@ -129,7 +130,23 @@ ROUTES: tuple[Route, ...] = (
         tag="server",
         answer="Ready",
     ),
-    Route("GET", "/metrics", health.get_metrics, Scope.READ, "Metrics in Prometheus' text format", tag="server"),
-    Route("GET", "/openapi.json", openapi.get_document, Scope.READ, "This document", tag="server"),
-    Route("GET", "/docs", docs.get_page, Scope.READ, "A page about the API", tag="server"),
+    Route(
+        "GET",
+        "/metrics",
+        health.get_metrics,
+        Scope.READ,
+        "Metrics in Prometheus' text format",
+        tag="server",
+        media=("text/plain",),
+    ),
+    Route(
+        "GET",
+        "/openapi.json",
+        openapi.get_document,
+        Scope.READ,
+        "This document",
+        tag="server",
+        media=("application/json",),
+    ),
+    Route("GET", "/docs", docs.get_page, Scope.READ, "A page about the API", tag="server", media=("text/html",)),
 )

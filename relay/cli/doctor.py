@@ -14,12 +14,14 @@ import click
 
 from relay import config
 from relay.cli import database, settings, tables, terminal
+from relay.cli.options import find_endpoint, open_client
 from relay.cli.tables import Column
 from relay.errors import BadConfig, RelayError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from relay.client import Endpoint
     from relay.config import Settings, Variable
 
 _CHECK_S = 10.0
@@ -39,8 +41,8 @@ class Finding:
 def doctor(**flags: object) -> int:
     """Show the configuration, where each value came from, and whether what it names answers."""
     loaded = settings.load("doctor", flags)
-    documented = [variable for variable in config.VARIABLES if variable.field and variable.is_documented]
-    tables.write(_columns(loaded), documented)
+    documented = [variable for variable in config.VARIABLES if variable.is_documented]
+    tables.write(_columns(loaded, find_endpoint()), documented)
     sys.stdout.write("\n")
     sys.stdout.flush()
     findings: Sequence[Finding] = database.run(_check_all(loaded))
@@ -48,12 +50,23 @@ def doctor(**flags: object) -> int:
     return 0 if all(finding.is_good for finding in findings) else 1
 
 
-def _columns(loaded: Settings) -> Sequence[Column[Variable]]:
+def _columns(loaded: Settings, endpoint: Endpoint) -> Sequence[Column[Variable]]:
     return (
         Column("SETTING", lambda variable: variable.name),
-        Column("VALUE", lambda variable: _shown(variable, loaded), is_long=True),
-        Column("ORIGIN", lambda variable: loaded.origins.get(variable.name, "default")),
+        Column("VALUE", lambda variable: _found(variable, loaded, endpoint)[0], is_long=True),
+        Column("ORIGIN", lambda variable: _found(variable, loaded, endpoint)[1]),
     )
+
+
+def _found(variable: Variable, loaded: Settings, endpoint: Endpoint) -> tuple[str, str]:
+    """A setting's value as it is shown, and its origin; address and token are the ones that commands would use."""
+    from relay.config import urls  # noqa: PLC0415 - only this command needs it
+
+    if variable.name == "RELAY_API":
+        return endpoint.api, endpoint.api_origin
+    if variable.name == "RELAY_TOKEN":
+        return urls.MASK if endpoint.token else "", endpoint.token_origin
+    return _shown(variable, loaded), loaded.origins.get(variable.name, "default")
 
 
 _FINDING_COLUMNS: Sequence[Column[Finding]] = (
@@ -157,8 +170,6 @@ async def _kafka(loaded: Settings) -> str:
 
 
 async def _api(_loaded: Settings) -> str:
-    from relay.cli.options import find_endpoint, open_client  # noqa: PLC0415 - aiohttp is slow to import
-
     endpoint = find_endpoint()
     async with open_client(endpoint) as client:
         await client.jobs([], limit=1)

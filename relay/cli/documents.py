@@ -2,7 +2,7 @@
 
 The file's ending decides; stdin is one document, or else NDJSON: if its first line is a whole JSON value and more follows,
 each line is a spec and they are handed on as they come. YAML is read with its timestamps left as text, because a spec's
-times are text. What a spec may contain is not checked here: the API says that, for all faults at once.
+times are text, and what JSON can't hold is refused, since a spec travels as JSON. What a spec may contain is not checked here: the API says that, for all faults at once.
 """
 
 from __future__ import annotations
@@ -134,13 +134,8 @@ def _yaml(text: str, name: str) -> list[Any]:
     """All documents of a YAML stream, without the empty ones."""
     import yaml  # noqa: PLC0415 - only YAML needs it
 
-    class Loader(yaml.SafeLoader):
-        """Times stay text."""
+    from relay.cli.yaml_loader import Loader  # noqa: PLC0415 - likewise
 
-    Loader.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
     try:
         return [value for value in yaml.load_all(text, Loader=Loader) if value is not None]
     except yaml.MarkedYAMLError as error:

@@ -23,21 +23,26 @@ DEFAULT_API = "http://127.0.0.1:4000"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address (without a slash at its end) and the token for it, if there is one."""
+    """An address (without a slash at its end) and the token for it, if there is one; and where each came from."""
 
     api: str
     token: str | None = field(repr=False)
+    api_origin: str = field(default="default", compare=False)
+    token_origin: str = field(default="default", compare=False)
 
 
 def resolve(environ: Mapping[str, str], *, api: str | None = None, token_file: str | None = None) -> Endpoint:
     """Find address and token. Raises BadConfig, naming where the bad value came from."""
     given, origin = (api, "--api") if api else (environ.get("RELAY_API"), "RELAY_API")
     dev = local.running(environ)
-    address = _checked(given, origin) if given else (dev.api if dev else DEFAULT_API)
-    token = _token(environ, token_file)
+    if given:
+        address, api_origin = _checked(given, origin), "flag" if api else "environment"
+    else:
+        address, api_origin = (dev.api, "relay dev") if dev else (DEFAULT_API, "default")
+    token, token_origin = _token(environ, token_file)
     if token is None and dev is not None and address == dev.api.rstrip("/"):
-        token = dev.token
-    return Endpoint(address.rstrip("/"), token)
+        token, token_origin = dev.token, "relay dev"
+    return Endpoint(address.rstrip("/"), token, api_origin, token_origin)
 
 
 def _checked(address: str, origin: str) -> str:
@@ -54,17 +59,18 @@ def _checked(address: str, origin: str) -> str:
     return address
 
 
-def _token(environ: Mapping[str, str], token_file: str | None) -> str | None:
+def _token(environ: Mapping[str, str], token_file: str | None) -> tuple[str | None, str]:
+    """The token that was given, if one was, and its origin as `relay doctor` tells it."""
     path = token_file or (None if environ.get("RELAY_TOKEN") else environ.get("RELAY_TOKEN_FILE"))
     token, origin = (_read(path), path) if path else (environ.get("RELAY_TOKEN", ""), "RELAY_TOKEN")
     token = token.strip()
     if not token:
         if path:
             raise BadConfig(f"the token file {path} is empty")
-        return None
+        return None, "default"
     if not token.isascii() or not token.isprintable() or " " in token:
         raise BadConfig(f"{origin} does not hold a token: those are rly_… in plain letters and digits")
-    return token
+    return token, f"file {path}" if path else "environment"
 
 
 def _read(path: str) -> str:

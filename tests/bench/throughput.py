@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=20_000)
     parser.add_argument("--warm-up-jobs", type=int, default=4_000)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--slots", type=int, default=64, help="per worker")
+    parser.add_argument("--slots", type=int, default=128, help="per worker")
     parser.add_argument("--latency-jobs", type=int, default=300)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--post-s", type=float, default=5.0)

@@ -134,6 +134,15 @@ async def test_the_documentation_is_self_contained(api: ApiServer) -> None:
     assert not re.search(rb"<script|src=|https?://(?!127\.0\.0\.1)|style=", page.body)
 
 
+async def test_every_get_answers_the_media_types_that_are_documented(api: ApiServer) -> None:
+    paths = (await api.get("/openapi.json")).json["paths"]
+    for path in ("/v1/jobs", "/v1/jobs/{id}", "/v1/jobs/{id}/logs", "/metrics", "/docs", "/openapi.json", "/readyz"):
+        for kind in paths[path]["get"]["responses"]["200"]["content"]:
+            asked = path.replace("{id}", str(await api.submit()))
+            answer = await api.get(asked, headers={"Accept": kind})
+            assert (path, answer.headers["Content-Type"].partition(";")[0]) == (path, kind)
+
+
 async def test_a_server_without_any_token_answers_401(api: ApiServer, store: Connection) -> None:
     await store.execute("DELETE FROM tokens")
     assert (await api.get("/v1/jobs", scope=None)).status == 401

@@ -224,7 +224,28 @@ async def test_dead_letters_are_listed_retried_and_purged(api: ApiServer, store:
     assert (await api.get(f"/v1/jobs/{ids[2]}")).status == 404
 
 
-@pytest.mark.parametrize("body", [{"queu": "a"}, {"dry_run": "yes"}, {"queue": {"a": [1]}}, {"label": True}, [1]])
+@pytest.mark.parametrize("state", ["DEAD", "dead", "Dead"])
+async def test_dead_letters_may_be_asked_for_by_their_state_and_no_other(
+    api: ApiServer, store: Connection, state: str
+) -> None:
+    dead, failed = await api.submit(), await api.submit()
+    await seeding.run(store, dead, "DEAD", exit_code=1)
+    await seeding.run(store, failed, "FAILED", exit_code=1)
+    assert [job["id"] for job in (await api.get(f"/v1/dead-letters?status={state}")).json["items"]] == [dead]
+    assert (await api.get(f"/v1/dead-letters?status={state}&status=failed")).status == 400
+    for action in ("retry", "purge"):
+        path = f"/v1/dead-letters/{action}"
+        assert (await api.post(path, {"status": [state], "dry_run": True})).json == {"count": 1}
+        refused = await api.post(path, {"status": [state, "failed"]})
+        assert (refused.status, refused.code, refused.paths) == (400, "bad_query", ["status"])
+    assert (await api.post("/v1/dead-letters/purge", {"status": state})).json == {"count": 1}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"queu": "a"}, {"dry_run": "yes"}, {"queue": {"a": [1]}}, {"label": True}, [1],
+     {"queue": []}, {"label": {}}, {"name": []}, {"label": {"a": None}}],
+)  # fmt: skip
 async def test_bad_dead_letter_filters_change_nothing(api: ApiServer, store: Connection, body: Any) -> None:
     job_id = await api.submit()
     await seeding.run(store, job_id, "DEAD", exit_code=1)

@@ -13,6 +13,7 @@ import pytest
 
 from relay.api import streams
 from relay.lease import OUTPUT
+from relay.store import logs
 from tests.integration import seeding
 from tests.integration.apis import api, api_settings, store
 from tests.stack.waiting import until
@@ -102,6 +103,8 @@ async def test_plain_output_is_byte_for_byte_in_order_of_arrival(api: ApiServer,
         ("stream=stdout", b"one\n\xff\x00\n"),
         ("stream=STDERR", b"two\n"),
         ("tail=5", b"o\n\xff\x00\n"),
+        ("tail=0", b""),
+        ("tail=0&stream=stderr", b""),
         ("tail=1000", b"one\ntwo\n\xff\x00\n"),
         ("tail=2&stream=stderr", b"o\n"),
         ("attempt=1", b"one\ntwo\n\xff\x00\n"),
@@ -115,7 +118,7 @@ async def test_output_can_be_narrowed(api: ApiServer, running: int, query: str, 
     ("query", "status"),
     [
         ("stream=both", 400),
-        ("tail=0", 400),
+        ("tail=-1", 400),
         ("attempt=0", 400),
         ("follow=maybe", 400),
         ("attempt=2", 404),
@@ -134,6 +137,23 @@ async def test_records_tell_stream_and_text_or_base64(api: ApiServer, running: i
         {"attempt": 1, "seq": 2, "stream": "stderr", "text": "two\n"},
         {"attempt": 1, "seq": 3, "stream": "stdout", "base64": "/wAK"},
     ]
+
+
+async def test_a_tail_of_nothing_begins_with_what_comes_then(
+    api: ApiServer, store: Connection, running: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, as_json, read = f"/v1/jobs/{running}/logs?tail=0", {"Accept": "application/json"}, logs.read_output
+    assert (await api.get(path, headers=as_json)).json["items"] == []
+
+    async def read_and_write(*given: Any, **named: Any) -> Any:
+        if not (found := await read(*given, **named)):
+            await write(store, running, b"new\n")
+        return found
+
+    monkeypatch.setattr(logs, "read_output", read_and_write)
+    assert [one["seq"] for one in (await api.get(path, headers=as_json)).json["items"]] == [4]
+    async with following(api, f"{path}&follow=true") as events:
+        assert (await anext(events)).id == "1:6"
 
 
 async def test_the_form_with_the_highest_weight_is_answered(api: ApiServer, running: int) -> None:

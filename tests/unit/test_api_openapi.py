@@ -47,7 +47,29 @@ def test_operation_ids_are_unique() -> None:
 def test_list_filters_are_described() -> None:
     for path in ("/v1/jobs", "/v1/dead-letters"):
         described = {one["name"] for one in document()["paths"][path]["get"]["parameters"]}
-        assert described >= {*filters.NAMES, "limit", "cursor"}
+        assert described >= {"status", *filters.NAMES, "limit", "cursor"}
+    assert members("DeadLetterFilters") == {*filters.NAMES, "dry_run"}
+
+
+def test_every_body_is_required() -> None:
+    bodies = {f"{method} {path}": operation["requestBody"]["required"] for path, methods in document()["paths"].items()
+              for method, operation in methods.items() if "requestBody" in operation}  # fmt: skip
+    assert bodies == {
+        f"post /v1/{path}": True for path in ("jobs", "jobs/batch", "dead-letters/retry", "dead-letters/purge")
+    }
+
+
+def test_each_answer_names_its_media_types() -> None:
+    paths = document()["paths"]
+    kinds = {route.path: list(paths[route.path]["get"]["responses"]["200"]["content"]) for route in ROUTES
+             if route.method == "GET"}  # fmt: skip
+    others = {path: found for path, found in kinds.items() if found != ["application/json"]}
+    assert others == {
+        "/v1/jobs/{id}/logs": ["text/plain", "application/json", "text/event-stream"],
+        "/metrics": ["text/plain"],
+        "/docs": ["text/html"],
+    }
+    assert "content" not in paths["/v1/jobs/{id}"]["delete"]["responses"]["204"]
 
 
 def members(name: str) -> set[str]:

@@ -87,6 +87,19 @@ def test_all_faults_of_a_query_are_told_at_once() -> None:
     assert sorted(fault.path for fault in refused.value.faults) == ["limit", "nope", "queue", "status"]
 
 
+@pytest.mark.parametrize("given", [{"queue": []}, {"label": {}}, {"name": []}, {"status": []}, {"parent_id": {}}])
+def test_an_empty_filter_in_json_does_not_mean_all(given: dict[str, object]) -> None:
+    with pytest.raises(BadQuery, match=rf"^{next(iter(given))}: is empty: name what to match, or leave it out"):
+        Query.of_object(given)
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, [1], {"a": "b"}])
+def test_a_label_in_json_has_a_text_or_a_whole_number(value: object) -> None:
+    assert filters.read(Query.of_object({"label": {"k": 5}})).labels == {"k": "5"}
+    with pytest.raises(BadQuery, match="label: must be a text"):
+        Query.of_object({"label": {"k": value}})
+
+
 def test_filters_are_the_same_in_json_and_in_a_query_string() -> None:
     of_text = Query.of_text("queue=a&queue=b&label=k:v&parent_id=3&created_after=2020-01-01T00:00:00Z")
     of_json = Query.of_object(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -76,6 +77,35 @@ def test_bad_json_and_yaml_name_line_and_column(tmp_path: Path) -> None:
     assert "bad JSON at line 2, column 1" in refusal(written(tmp_path, "a.json", "{\n"))
     assert "bad YAML at line 2, column 4" in refusal(written(tmp_path, "a.yaml", "a: b\n  c: d\n"))
     assert "the key 'a' is there twice" in refusal(written(tmp_path, "b.json", '{"a": 1, "a": 2}'))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            "name: a\n---\npayload: {stdin: !!binary aGk=}",
+            "at line 3, column 18: JSON has no !!binary: write it as text",
+        ),
+        ("labels: !!set {a, b}", "at line 1, column 9: JSON has no !!set"),
+        ("run_at: !!timestamp 2026-01-01", "at line 1, column 9: JSON has no !!timestamp"),
+        ("&a {on_success: *a}", "at line 1, column 1: this value holds itself"),
+        ("a: 1\non_success: &b [{on_failure: *b}]", "at line 2, column 13: this value holds itself"),
+        ("&a [*a]", "at line 1, column 1: this value holds itself"),
+        ("max_retries: .inf", "at line 1, column 14: JSON has no such number"),
+        ("max_retries: !!int ''", "at line 1, column 14: this can't be read as !!int"),
+        ("paused: !!bool perhaps", "at line 1, column 9: this can't be read as !!bool"),
+    ],
+)
+def test_yaml_that_json_can_not_hold_is_named_by_its_place(text: str, why: str, tmp_path: Path) -> None:
+    name = written(tmp_path, "a.yaml", text)
+    assert refusal(name).startswith(f"{name}: bad YAML {why}")
+
+
+def test_yaml_may_use_an_anchor_twice_and_nest_as_deep_as_a_chain(tmp_path: Path) -> None:
+    twice = written(tmp_path, "a.yaml", "on_success: &b {payload: {command: x}}\non_failure: *b")
+    assert values(twice) == [{"on_success": {"payload": {"command": "x"}}, "on_failure": {"payload": {"command": "x"}}}]
+    deep = written(tmp_path, "b.yaml", "{on_success: [" * 32 + "{name: a}" + "]}" * 32)
+    assert '"name": "a"' in json.dumps(values(deep))
 
 
 def test_what_is_no_file_is_told_in_one_line(tmp_path: Path) -> None:

@@ -54,6 +54,22 @@ def test_what_is_given_wins(dev: dict[str, str], tmp_path: Path) -> None:
     assert resolve(given, api="http://flag", token_file=str(file)) == Endpoint("http://flag", "rly_2_file")
 
 
+def test_address_and_token_tell_where_they_came_from(dev: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("rly_2_file\n")
+    file.chmod(0o600)
+
+    def origins(api: str | None = None, token_file: str | None = None, **environ: str) -> tuple[str, str]:
+        found = resolve({**dev, **environ}, api=api, token_file=token_file)
+        return found.api_origin, found.token_origin
+
+    assert origins() == ("relay dev", "relay dev")
+    assert origins(RELAY_API="http://h", RELAY_TOKEN="rly_3") == ("environment", "environment")
+    assert origins("http://h", str(file)) == ("flag", f"file {file}")
+    assert origins("http://h", RELAY_TOKEN_FILE=str(file)) == ("flag", f"file {file}")
+    assert origins(XDG_STATE_HOME=str(tmp_path / "none")) == ("default", "default")
+
+
 @pytest.mark.parametrize(
     "api",
     ["localhost:4000", "ftp://h", "http://", "http://h:port", "http://u:p@h", "http://h/?token=x", "http://h:99999"],

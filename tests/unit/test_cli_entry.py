@@ -105,6 +105,14 @@ def test_an_api_that_is_not_there_is_unreachable(capsys: pytest.CaptureFixture[s
     )
 
 
+def test_yaml_that_json_can_not_hold_is_a_usage_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("payload: {command: cat, stdin: !!binary aGk=}\n")
+    code, err = told(capsys, "submit", str(file))
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith(f"relay: {file}: bad YAML at line 1, column 32: JSON has no !!binary")
+
+
 def test_dry_run_checks_without_an_api(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     good = tmp_path / "good.yaml"
     good.write_text("payload: {command: 'true'}\n")
