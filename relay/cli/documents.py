@@ -2,7 +2,8 @@
 
 The file's ending decides; stdin is one document, or else NDJSON: if its first line is a whole JSON value and more follows,
 each line is a spec and they are handed on as they come. YAML is read with its timestamps left as text, because a spec's
-times are text, and what JSON can't hold is refused, since a spec travels as JSON. What a spec may contain is not checked here: the API says that, for all faults at once.
+times are text, and what JSON can't hold is refused, since a spec travels as JSON. What a spec may contain is not checked
+here: the API says that, for all faults at once.
 """
 
 from __future__ import annotations
