@@ -1,8 +1,8 @@
-"""Retention, once an hour (more often where it is short): output's partitions are made days ahead, and what is past its time goes, a batch at a time.
+"""Retention, once an hour, or more often where little is kept: output's partitions are made days ahead, and what is past its time goes.
 
-Between batches others get their turn, so that a million old jobs are no burden to the ones that run. Making or dropping a
-partition needs a short exclusive lock on `output`; it waits two seconds for it at most and then leaves it to the next
-round, which comes soon after a failure.
+It goes a batch at a time, and between batches others get their turn, so that a million old jobs are no burden to the ones that run.
+Making or dropping a partition needs a short exclusive lock on `output`; it waits two seconds for it at most and then leaves it to
+the next round, which comes soon after a failure.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ GONE_S = 1.0  # after a worker's death no process of its jobs may live longer
 RERUN_S = 5.0  # until its jobs run again, where a worker starts again there
 RERUN_ELSEWHERE_S = 20.0
 CHURN_S = 2.0
+BEATS = "SELECT FROM workers WHERE pid = $1 AND seen_at > clock_timestamp() - interval '1.5 s'"
 TOLD_TO_GO_BEFORE_IT_BEGAN = (-signal.SIGTERM, 128 + signal.SIGTERM)
 LONG = {"long": 1}
 FAMILY = {"family": 1}
@@ -167,9 +168,15 @@ class TestPauses:
         async with stage() as on:
             place = await on.alone(RELAY_FAILPOINTS=f"after_exec=block:{lengths.blocked_s:g}@2")
             on.scene.fleet.works[1].release()
-            await on.submit(24, kinds={"long": 1, "plain": 1}, long_s=4.0)
-            assert await on.violations() == {}
             worker = place.worker_pid
+            await on.submit(24, kinds={"long": 1, "plain": 1}, long_s=4.0)
+            await on.until_ended(within_s=60)
+
+            async def beats() -> bool:
+                return bool(await on.scene.query(BEATS, worker))
+
+            await until(beats, within_s=lengths.blocked_s + 10, what="a heartbeat of the worker that was blocked")
+            assert await on.violations() == {}
             await on.submit(16, kinds=LONG, long_s=1.0)
             await until(
                 lambda: any(line.worker_pid == worker for line in on.scene.folder.lines()[-40:]),
