@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -63,6 +64,10 @@ async def start(settings: Settings, folder: Path, **environ: str) -> Served:
     return Served(process, log, f"http://127.0.0.1:{port}")
 
 
+async def note(event: asyncio.Event, *_: object) -> None:
+    event.set()
+
+
 async def test_it_starts_answers_and_ends_with_0(settings: Settings, db: str, tmp_path: Path) -> None:
     served = await start(settings, tmp_path)
     await until(served.is_ready, within_s=30, what=f"ready; {served.log.read_text()}")
@@ -70,11 +75,15 @@ async def test_it_starts_answers_and_ends_with_0(settings: Settings, db: str, tm
     connection = await asyncpg.connect(db)
     _, text = await tokens.create_token(connection, "t", scope="submit", actor="test")
     await connection.close()
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {text}"}) as session:
+    sent, tracing = asyncio.Event(), aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(partial(note, sent))
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {text}"}, trace_configs=[tracing]) as session:
         async with session.post(f"{served.api}/v1/jobs", json={"payload": {"command": "true"}}) as answer:
             job = await answer.json()
             assert answer.status == 201
+        sent.clear()
         waiting = asyncio.create_task(session.get(f"{served.api}/v1/jobs/{job['id']}?wait=60s"))
+        await sent.wait()
         following = await session.get(
             f"{served.api}/v1/jobs/{job['id']}/logs?follow=true", headers={"Accept": "text/event-stream"}
         )
