@@ -1,8 +1,8 @@
 """Processes of jobs that nobody guards any more: their worker and its guard were both killed.
 
 A job's processes descend from their worker, whatever they do, for it is a subreaper; when it dies, from its guard. So one that carries
-a claim and has neither a worker nor a guard above it, of whichever Relay, has outlived both: nobody enforces its deadline, and its
-attempt is lost. A guard that starts kills those at once, long before its worker has found in PostgreSQL what became of them.
+a claim and is a child of init has outlived both, of whichever Relay: nobody enforces its deadline, and its attempt is lost. A guard
+that starts kills those at once, long before its worker has found in PostgreSQL what became of them.
 
 Synchronous and standard library only: the guard imports this under `python -I -S`.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from relay.process import tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from relay.process.tree import Proc
 
@@ -42,8 +42,8 @@ def kill(*, within_s: float) -> int:
 def find(procs: Mapping[int, Proc]) -> list[Proc]:
     """All living ones, with all that descends from them. What this process descends from is spared."""
     claimed = {pid for pid, proc in procs.items() if not tree.is_dead(proc) and _is_claim(tree.claim_of(pid))}
-    roots = {pid for pid in claimed if procs[pid].ppid not in claimed} - {os.getpid(), *_ancestors(os.getpid(), procs)}
-    strays = [procs[pid] for pid in roots if _is_stray(pid, procs)]
+    tops = [procs[pid] for pid in claimed - _lineage(procs) if procs[pid].ppid not in claimed]
+    strays = [top for top in tops if _adopts(top.ppid)]
     return [*strays, *(proc for stray in strays for proc in tree.descendants(stray.pid, procs=procs))]
 
 
@@ -52,23 +52,16 @@ def _is_claim(value: str | None) -> bool:
     return value is not None and [len(part) for part in value.split("-")] == [8, 4, 4, 4, 12]
 
 
-def _is_stray(pid: int, procs: Mapping[int, Proc]) -> bool:
-    """Whether no worker or guard is above a process, as far up as init. In doubt (one is gone, or another user's): no."""
-    for above in _ancestors(pid, procs):
-        environ = tree.environ(above)
-        if _MARK in environ:
-            return False
-        if above == _INIT:
-            return True
-        if not environ:
-            return False
-    return False
+def _adopts(pid: int) -> bool:
+    """Whether orphans without a worker or guard end up here: it is init, or a user's systemd; in a container init may be a guard."""
+    return (pid == _INIT or tree.name_of(pid) == "systemd") and _MARK not in tree.environ(pid)
 
 
-def _ancestors(pid: int, procs: Mapping[int, Proc]) -> Iterator[int]:
-    """Its parent, that one's parent and so on, as far as they are known: in a pid namespace init may not be among them."""
-    seen = {pid}
-    while pid in procs and procs[pid].ppid not in seen:
+def _lineage(procs: Mapping[int, Proc]) -> set[int]:
+    """This process, and its ancestors: a Relay may have been started by another Relay's job."""
+    found: set[int] = set()
+    pid = os.getpid()
+    while pid in procs and pid not in found:
+        found.add(pid)
         pid = procs[pid].ppid
-        seen.add(pid)
-        yield pid
+    return found

@@ -91,6 +91,11 @@ def environ(pid: int) -> bytes:
     return b"\0" + data if data else data
 
 
+def name_of(pid: int) -> str:
+    """What the process is called now, 15 bytes at most; empty if it is gone."""
+    return os.fsdecode(_read(f"/proc/{pid}/comm").rstrip(b"\n"))
+
+
 def child_pids() -> list[int]:
     """This process's children, zombies too. May miss some while others of them exit (proc(5)): a hint, not a proof."""
     pids: list[int] = []

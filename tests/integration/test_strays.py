@@ -17,10 +17,12 @@ from tests.integration.guards import Guarded, line, spawn
 from tests.stack.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.integration.guards import Spawn
+
+    Orphan = Callable[[str], int]
 
 __all__ = ["spawn"]
 
@@ -38,14 +40,22 @@ async def kill_both(one: Guarded) -> None:
 
 
 @pytest.fixture
-def loner() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that carries what looks like a claim, started by nobody's worker."""
-    child = subprocess.Popen(
-        ["sleep", "1000"], env={"PATH": os.environ["PATH"], tree.COOKIE: str(uuid.uuid4())}, start_new_session=True
-    )
-    yield child
-    child.kill()
-    child.wait()
+def orphan() -> Iterator[Orphan]:
+    """Start a process that carries this claim and whose parent is gone: its pid."""
+    pids: list[int] = []
+
+    def start(claim_id: str) -> int:
+        found = subprocess.run(
+            ["sh", "-c", "setsid sleep 1000 > /dev/null & echo $!"],
+            env={"PATH": os.environ["PATH"], tree.COOKIE: claim_id},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        pids.append(int(found.stdout))
+        return pids[-1]
+
+    yield start
+    tree.kill_round([], also=[proc for proc in tree.snapshot().values() if proc.pid in pids])
 
 
 async def test_a_guard_that_starts_kills_what_nobody_guards_any_more_and_nothing_else(
@@ -69,20 +79,25 @@ async def test_processes_of_a_worker_or_a_guard_that_lives_are_no_strays(spawn: 
     guarded = await guard_of(spawn, tmp_path)
     family = await guarded.start(str(uuid.uuid4()))
     os.kill(guarded.process.pid, signal.SIGSTOP)
-    assert set(family.living).isdisjoint(proc.pid for proc in strays.find(tree.snapshot()))
+    assert found_strays().isdisjoint(family.living)
     os.kill(guarded.worker, signal.SIGKILL)  # its jobs become the guard's, which is stopped
     assert len(family.living) == 4
-    assert set(family.living).isdisjoint(proc.pid for proc in strays.find(tree.snapshot()))
+    assert found_strays().isdisjoint(family.living)
 
 
-def test_what_cannot_be_decided_is_spared(loner: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    procs = tree.snapshot()
-    assert loner.pid in {proc.pid for proc in strays.find(procs)}
-    without_its_parent = {pid: proc for pid, proc in procs.items() if pid != os.getppid()}
-    assert loner.pid not in {proc.pid for proc in strays.find(without_its_parent)}
-    environ = tree.environ
-    monkeypatch.setattr(tree, "environ", lambda pid: b"" if pid == os.getpid() else environ(pid))
-    assert loner.pid not in {proc.pid for proc in strays.find(procs)}
+def test_only_what_init_has_adopted_is_a_stray(orphan: Orphan, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim_id = str(uuid.uuid4())
+    adopted = orphan(claim_id)
+    child = subprocess.Popen(["sleep", "1000"], env={"PATH": os.environ["PATH"], tree.COOKIE: claim_id})
+    try:
+        assert adopted in found_strays()
+        assert child.pid not in found_strays()
+        environ = tree.environ
+        monkeypatch.setattr(tree, "environ", lambda pid: b"\0_RELAY_GUARD_FD=3" if pid == 1 else environ(pid))
+        assert adopted not in found_strays()  # a container's init may be a guard
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_a_relay_that_another_relays_job_started_spares_what_it_descends_from() -> None:
@@ -98,10 +113,9 @@ def test_a_relay_that_another_relays_job_started_spares_what_it_descends_from() 
     assert found.stdout == "[]\n"
 
 
-def test_a_variable_of_the_same_name_is_no_claim() -> None:
-    child = subprocess.Popen(["sleep", "1000"], env={"PATH": os.environ["PATH"], tree.COOKIE: "a-claim"})
-    try:
-        assert child.pid not in {proc.pid for proc in strays.find(tree.snapshot())}
-    finally:
-        child.kill()
-        child.wait()
+def test_a_variable_of_the_same_name_is_no_claim(orphan: Orphan) -> None:
+    assert orphan("a-claim") not in found_strays()
+
+
+def found_strays() -> set[int]:
+    return {proc.pid for proc in strays.find(tree.snapshot())}
