@@ -87,5 +87,6 @@ async def test_whoever_waits_when_it_ends_is_cancelled() -> None:
     async with served(batcher):
         waiting = [asyncio.create_task(batcher.submit(item)) for item in (1, 2)]
         await is_running.wait()
-    answers = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(answer) for answer in answers] == [asyncio.CancelledError] * 2
