@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -137,6 +138,14 @@ def test_a_relay_that_another_relays_job_started_spares_what_it_descends_from() 
         check=True,
     )
     assert found.stdout == "[]\n"
+
+
+def test_a_machine_out_of_descriptors_does_not_keep_a_guard_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> dict[int, tree.Proc]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(tree, "snapshot", fail)
+    assert strays.kill(within_s=1) == 0
 
 
 def test_a_variable_of_the_same_name_is_no_claim(orphan: Orphan) -> None:
